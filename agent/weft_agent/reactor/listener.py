@@ -1,0 +1,78 @@
+"""Accepting connections in callbacks: bounded batches, and a pause instead of a busy loop when descriptors run out.
+
+Source: EMFILE and ENFILE leave the connection in the queue, so a level-triggered loop would spin (trio's
+`serve_listeners` retries after 100 ms for the same reason; nginx keeps a reserve). Connections that died in the queue
+(ECONNABORTED and the network errors of accept(2)) are skipped.
+"""
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from weft_agent.reactor.loop import EXCLUSIVE, READ, Reactor
+
+ACCEPTS_PER_TURN: Final = 16
+RETRY_S: Final = 0.1
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+Accepted = Callable[[socket.socket, str], None]
+"""Takes the non-blocking connection and the peer's address (text, IPv4-mapped as it comes)."""
+
+
+class Listener:
+    """One listening socket; several workers may share it.
+
+    Args:
+        reactor: the worker's loop.
+        sock: listening and non-blocking; owned from now on.
+        accepted: told of each connection.
+        exhausted: told each time descriptors ran out.
+    """
+
+    __slots__ = ("_accepted", "_exhausted", "_paused", "_reactor", "sock")
+
+    def __init__(
+        self, reactor: Reactor, sock: socket.socket, accepted: Accepted, exhausted: Callable[[], None]
+    ) -> None:
+        self._reactor = reactor
+        self.sock = sock
+        self._accepted = accepted
+        self._exhausted = exhausted
+        self._paused = False
+        reactor.register(sock.fileno(), self.ready, READ | EXCLUSIVE)
+
+    def ready(self, mask: int) -> None:
+        """Accept a batch; called by the reactor."""
+        accept = self.sock.accept
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                conn, address = accept()
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                if exc.errno in _EXHAUSTED:
+                    self._pause()
+                    return
+                continue
+            conn.setblocking(False)
+            self._accepted(conn, address[0])
+
+    def _pause(self) -> None:
+        self._exhausted()
+        self._paused = True
+        self._reactor.unregister(self.sock.fileno())
+        self._reactor.after(RETRY_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._paused and self.sock.fileno() >= 0:
+            self._paused = False
+            self._reactor.register(self.sock.fileno(), self.ready, READ | EXCLUSIVE)
+
+    def stop(self) -> None:
+        """Stop accepting and drop this worker's reference; the socket lives on where others hold it."""
+        fd = self.sock.fileno()
+        if fd >= 0:
+            self._reactor.unregister(fd)
+            self._paused = False
+            self.sock.close()

@@ -1,0 +1,186 @@
+"""The reactor: one epoll descriptor, waited on by one trio task, callbacks for everything that moves.
+
+Theory of operation. A *turn* is: poll without waiting, call each ready handler, flush what they marked dirty. Up to
+`ROUNDS` turns run before trio's scheduler gets its own; one round per wake-up costs 9 % more CPU (measured). Handlers
+never wait and never raise for what a peer does; an exception that escapes one is our bug, is reported, and ends that
+handler's connection alone. `now` is read once per turn and is what every deadline is computed from.
+
+Rules for editors: no `await` in a turn; whatever is collected for a peer (tunnel records) is sent from `flush`, once per
+turn; a descriptor is unregistered before it is closed. `run` is behind one method so that another way of waiting (trio as a
+guest of this loop) can replace it without touching a handler.
+"""
+
+import select
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from weft_agent.reactor.timers import Deadline, Timer, Timers
+
+ROUNDS: Final = 16
+EVENTS_PER_POLL: Final = 256
+
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 1 << 28)
+
+Handler = Callable[[int], None]
+
+
+class Flushable(Protocol):
+    """Something that collected output during a turn."""
+
+    def flush(self) -> None:
+        """Send what was collected."""
+
+
+class Reactor:
+    """Callbacks on descriptors, timers and end-of-turn flushes.
+
+    Args:
+        buffer_bytes: size of the one receive buffer that all ends share; bytes in it are valid during a callback only.
+        on_fault: told of exceptions that escaped a handler (our bugs).
+    """
+
+    __slots__ = (
+        "_epoll", "_handlers", "_scope", "_soon", "_timers", "buffer", "dirty", "now", "on_fault", "running", "view",
+    )  # fmt: skip
+
+    def __init__(self, buffer_bytes: int, on_fault: Callable[[Exception], None]) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._soon: list[Callable[[], None]] = []
+        self.now = trio.current_time()
+        self._timers = Timers(self.now)
+        self._scope: trio.CancelScope | None = None
+        self.buffer = bytearray(buffer_bytes)
+        self.view = memoryview(self.buffer)
+        self.dirty: list[Flushable] = []
+        self.on_fault = on_fault
+        self.running = True
+
+    # -- descriptors --------------------------------------------------------------------------------------------
+
+    def register(self, fd: int, handler: Handler, events: int) -> None:
+        """Call `handler(mask)` whenever one of `events` (or an error) is there."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, events)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Change what a registered descriptor waits for."""
+        self._epoll.modify(fd, events)
+
+    def rebind(self, fd: int, handler: Handler) -> None:
+        """Give a registered descriptor another handler."""
+        self._handlers[fd] = handler
+
+    def unregister(self, fd: int) -> None:
+        """Forget a descriptor; must come before it is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def watch(self, holder: Deadline) -> None:
+        """Put a deadline holder into the coarse wheel."""
+        if not holder.in_wheel:
+            self._timers.watch(holder)
+            self._wake()
+
+    def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Return a sharp timer."""
+        timer = self._timers.at(self.now + delay_s, callback)
+        self._wake()
+        return timer
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back after the current turn's handlers, outside of any of them (from a trio task: at `settle`)."""
+        self._soon.append(callback)
+
+    def refresh(self) -> None:
+        """Read the clock; for trio tasks that call into ends outside of a turn."""
+        self.now = trio.current_time()
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pump events and time until cancelled or `stop`ped."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_time)
+            await self._pump()
+            nursery.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Let `run` return after the current turn."""
+        self.running = False
+
+    def settle(self) -> None:
+        """Run deferred calls and flush; trio tasks call this after they touched ends outside of a turn."""
+        while self._soon or self.dirty:
+            calls, self._soon = self._soon, []
+            for call in calls:
+                self._guard(call)
+            dirty, self.dirty = self.dirty, []
+            for item in dirty:
+                self._guard(item.flush)
+
+    async def _pump(self) -> None:
+        wait_readable, current_time = trio.lowlevel.wait_readable, trio.current_time
+        poll, fileno, turn = self._epoll.poll, self._epoll.fileno(), self._turn
+        while self.running:
+            await wait_readable(fileno)
+            for _ in range(ROUNDS):
+                events = poll(0, EVENTS_PER_POLL)
+                if not events:
+                    break
+                self.now = current_time()
+                turn(events)
+                if self.dirty or self._soon:
+                    self.settle()
+            else:
+                await trio.lowlevel.checkpoint()
+
+    def _turn(self, events: list[tuple[int, int]]) -> None:
+        get = self._handlers.get
+        fd = -1
+        pending = iter(events)
+        while True:
+            try:
+                for fd, mask in pending:  # goes on behind the handler that failed
+                    handler = get(fd)
+                    if handler is not None:
+                        handler(mask)
+                return
+            except Exception as exc:  # the one guard of all connections: a bug of ours ends one of them
+                self._crash(fd, exc)
+
+    def _crash(self, fd: int, exc: Exception) -> None:
+        self.on_fault(exc)
+        handler = self._handlers.get(fd)
+        owner = getattr(handler, "__self__", None)
+        crash = getattr(owner, "crash", None)
+        if crash is not None:
+            self._guard(crash)
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as exc:  # as in `_turn`
+            self.on_fault(exc)
+
+    async def _keep_time(self) -> None:
+        while True:
+            due = self._timers.next_due()
+            with trio.CancelScope(deadline=float("inf") if due is None else due) as self._scope:
+                await trio.sleep_forever()
+            self._scope = None
+            self.now = trio.current_time()
+            for call in self._timers.advance(self.now):
+                self._guard(call)
+            self.settle()
+
+    def _wake(self) -> None:
+        due = self._timers.next_due()
+        if self._scope is not None and due is not None and due < self._scope.deadline:
+            self._scope.deadline = due
