@@ -1,0 +1,160 @@
+"""The opaque relay: two ends joined, bytes as they are, half-close and back-pressure carried across, bulk spliced.
+
+Theory: each leg receives from its own end and writes to the other's. `write` returning False pauses the leg's end, and the
+other leg's `drained` resumes it. The idle deadline is an attribute that both legs push forward. A direction that has moved
+`SPLICE_AFTER_BYTES` between two plain sockets goes through a kernel pipe from then on.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from weft_agent.reactor import Buffer, End, Reactor, TcpEnd
+from weft_agent.reactor.splice import Splice
+from weft_contract.limits import MIB, Limits
+from weft_core.errors import IdleTimeoutError, WeftError
+
+SPLICE_AFTER_BYTES: Final = 4 * MIB
+"""Below this the pipe pair costs more than the copies it saves."""
+
+Finished = Callable[["Relay", WeftError | None], None]
+
+
+class _Leg:
+    """Receiver of one end."""
+
+    __slots__ = ("_end", "_other", "_relay", "eof_seen", "moved", "splice")
+
+    def __init__(self, relay: "Relay", end: End, other: End) -> None:
+        self._relay = relay
+        self._end = end
+        self._other = other
+        self.moved = 0
+        self.eof_seen = False
+        self.splice: Splice | None = None
+
+    def feed(self, data: Buffer) -> None:
+        self.moved += len(data)
+        relay = self._relay
+        relay.deadline = relay.reactor.now + relay.idle_s
+        if not self._other.write(data):
+            self._end.pause()
+        elif self.moved > SPLICE_AFTER_BYTES:
+            self._try_splice()
+
+    def eof(self) -> None:
+        self.eof_seen = True
+        self._other.finish()
+        self._relay.half_closed()
+
+    def drained(self) -> None:
+        self._other.resume()
+
+    def lost(self, error: WeftError | None) -> None:
+        self._relay.end_lost(self, error)
+
+    def _try_splice(self) -> None:
+        end, other = self._end, self._other
+        if isinstance(end, TcpEnd) and isinstance(other, TcpEnd) and self.splice is None and not other.queued_bytes:
+            try:
+                self.splice = Splice(end, other, self._spliced)
+            except OSError:  # out of descriptors: copying works too
+                self.moved -= SPLICE_AFTER_BYTES
+
+    def _spliced(self, size: int) -> None:
+        self.moved += size
+        relay = self._relay
+        relay.deadline = relay.reactor.now + relay.idle_s
+
+
+class Relay:
+    """Joins two ends until both directions have finished, one breaks, or nothing moves for the idle time.
+
+    Args:
+        reactor: the worker's loop.
+        downstream: the caller's end, already started.
+        upstream: the destination's end, already started.
+        limits: idle and half-close timeouts.
+        finished: told once, with the error that ended it or None.
+    """
+
+    __slots__ = (
+        "_down", "_downstream", "_finished", "_half_close_s", "_over", "_up", "_upstream", "deadline", "idle_s",
+        "in_wheel", "reactor",
+    )  # fmt: skip
+
+    def __init__(self, reactor: Reactor, downstream: End, upstream: End, limits: Limits, finished: Finished) -> None:
+        self.reactor = reactor
+        self.idle_s = limits.tcp_idle_timeout_s
+        self._half_close_s = limits.half_close_timeout_s
+        self._downstream = downstream
+        self._upstream = upstream
+        self._finished = finished
+        self._over = False
+        self._down = _Leg(self, downstream, upstream)
+        self._up = _Leg(self, upstream, downstream)
+        self.deadline = reactor.now + self.idle_s
+        self.in_wheel = False
+        downstream.receiver = self._down
+        upstream.receiver = self._up
+        reactor.watch(self)
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes that came from downstream."""
+        return self._down.moved
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that came from upstream."""
+        return self._up.moved
+
+    def give(self, first: Buffer) -> None:
+        """Pass on bytes that were read from downstream before the relay existed."""
+        if len(first):
+            self._down.feed(first)
+
+    def give_back(self, first: Buffer) -> None:
+        """Pass on bytes that were read from upstream before the relay existed."""
+        if len(first):
+            self._up.feed(first)
+
+    def downstream_finished(self) -> None:
+        """Note that downstream had finished sending before the relay existed."""
+        self._down.eof()
+
+    def half_closed(self) -> None:
+        """Shorten the patience once one direction is done."""
+        self.idle_s = self._half_close_s
+        self.deadline = self.reactor.now + self.idle_s
+
+    def end_lost(self, leg: _Leg, error: WeftError | None) -> None:
+        """Carry the end of one side to the other."""
+        if error is None and not (self._down.eof_seen and self._up.eof_seen):
+            return
+        other = self._upstream if leg is self._down else self._downstream
+        if error is None:
+            other.close()
+        else:
+            other.abort()
+        self._end(error)
+
+    def expire(self) -> None:
+        """End an idle relay."""
+        self.cut(IdleTimeoutError(f"no byte either way for {self.idle_s:.0f} s"))
+
+    def cut(self, error: WeftError) -> None:
+        """End both sides visibly: idle, revoked, or drained too long."""
+        if not self._over:
+            self._downstream.abort()
+            self._upstream.abort()
+            self._end(error)
+
+    def _end(self, error: WeftError | None) -> None:
+        if self._over:
+            return
+        self._over = True
+        self.deadline = 0.0
+        for leg in (self._down, self._up):
+            if leg.splice is not None:
+                leg.splice.close()
+        self._finished(self, error)
