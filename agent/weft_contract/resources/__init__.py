@@ -18,7 +18,7 @@ from weft_contract.resources.policy import (
 from weft_contract.resources.route import Backend, HttpMatch, HttpRule, Route, RouteParent, TcpRule
 from weft_contract.resources.service import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.text import TextMatch
-from weft_contract.resources.workload import Capture, InboundPort, Probe, Workload
+from weft_contract.resources.workload import Capture, InboundPort, PortScope, Probe, Workload
 
 __all__ = [
     "AuthorizationPolicy",
@@ -34,6 +34,7 @@ __all__ = [
     "NodeDocument",
     "Operation",
     "Peers",
+    "PortScope",
     "Probe",
     "RateLimit",
     "RateLimitPolicy",

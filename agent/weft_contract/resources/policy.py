@@ -79,7 +79,10 @@ class AuthorizationPolicy(Shape, frozen=True, kw_only=True, tag_field="kind", ta
     """Evaluated and counted, never enforced."""
     rules: tuple[Rule, ...] = ()
     invalid: str | None = None
-    """Set where the object is broken: everything it applies to is denied with this reason."""
+    """Set where the object is broken: everything it applies to is denied with this reason.
+
+    With `dry_run` (the author asked for it, and that much could be read) the denial is counted and not enforced.
+    """
 
 
 class ClientLimit(Shape, frozen=True, kw_only=True):

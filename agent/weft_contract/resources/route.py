@@ -94,6 +94,7 @@ class HttpRule(Shape, frozen=True, kw_only=True):
     matches: tuple[HttpMatch, ...] = (HttpMatch(),)
     filters: Filters = Filters()
     backends: tuple[Backend, ...] = ()
+    """Empty and no redirect: the Service and port that was called, so that a route may filter alone (GEP-1294 consumers)."""
     name: str = ""
     request_timeout_s: float | None = None
     """Whole exchange, retries included; None: no limit."""

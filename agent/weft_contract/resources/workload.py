@@ -41,6 +41,19 @@ class Probe(Shape, frozen=True, kw_only=True):
     """For `http`: the target, query included; for `grpc`: the service name asked for."""
 
 
+class PortScope(Shape, frozen=True, kw_only=True):
+    """A policy that was attached to a Service: on this pod it exists only for the ports that the Service leads to.
+
+    On any other port it is as if the policy were not listed: it neither denies nor makes an ALLOW rule necessary.
+    """
+
+    kind: Literal["AuthorizationPolicy", "RateLimitPolicy"]
+    policy: str
+    """Key of the policy (`namespace/name`)."""
+    ports: tuple[int, ...]
+    """Ports of the pod, sorted; empty where the Service leads to no port of it, so that the policy holds nowhere."""
+
+
 class Workload(Shape, frozen=True, kw_only=True, tag_field="kind", tag="Workload"):
     """One enrolled pod of this node. Key: `namespace/name`."""
 
@@ -67,3 +80,5 @@ class Workload(Shape, frozen=True, kw_only=True, tag_field="kind", tag="Workload
     """Keys of the AuthorizationPolicy resources that apply, sorted; the order of evaluation is by action."""
     rate_limits: tuple[str, ...] = ()
     """Keys of the RateLimitPolicy resources that apply, sorted."""
+    port_scopes: tuple[PortScope, ...] = ()
+    """Policies of the two lists above that hold on some ports of this pod only (those attached to a Service), sorted."""
