@@ -1,0 +1,67 @@
+# Weft. `make demo` shows the mesh on this machine, `make test` is everything that CI runs. Both set up what they need.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON := $(shell for p in /usr/bin/python3.11 python3.11 python3; do command -v $$p >/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# Debian packages by purpose: what a node needs, what the tests and benchmarks need beside it.
+PACKAGES_RUN := python3-venv iptables nftables iproute2 ipset
+PACKAGES_DEMO := $(PACKAGES_RUN) curl tcpdump
+PACKAGES_TEST := $(PACKAGES_DEMO) procps
+PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
+
+.PHONY: help setup demo test lint types unit perf perf-quick fuzz clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+define packages
+	@missing=(); for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok' || missing+=($$p); done; \
+	if (($${#missing[@]})); then echo "installing Debian packages: $${missing[*]}"; \
+	  if [ $$(id -u) = 0 ]; then sudo=; else sudo=sudo; fi; \
+	  $$sudo apt-get update -q >/dev/null && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $${missing[@]} >/dev/null; fi
+endef
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(call packages,python3-venv)
+	@echo "making $(VENV) with $(PYTHON) and the pinned packages of requirements.lock"
+	@rm -rf $(VENV) && $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.ready  ## make .venv with everything pinned, install what a node needs
+	$(call packages,$(PACKAGES_RUN))
+
+demo: $(VENV)/.ready  ## two nodes on this machine: capture, mutual TLS, policy, measured (ARGS="--keep" or "--json FILE")
+	$(call packages,$(PACKAGES_DEMO))
+	@$(BIN)/weft lab demo $(ARGS)
+
+test: $(VENV)/.ready  ## everything that CI runs
+	$(call packages,$(PACKAGES_TEST))
+	@$(BIN)/tox run $(ARGS)
+
+lint: $(VENV)/.ready  ## ruff and the import law
+	@$(BIN)/tox run -e lint,imports
+
+types: $(VENV)/.ready  ## mypy --strict
+	@$(BIN)/tox run -e types
+
+unit: $(VENV)/.ready  ## the quick tests
+	@$(BIN)/tox run -e house,unit
+
+perf: $(VENV)/.ready  ## compare with Envoy, all scenarios (ARGS="--json FILE")
+	$(call packages,$(PACKAGES_PERF))
+	@$(BIN)/python perf/run.py $(ARGS)
+
+perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
+	$(call packages,$(PACKAGES_PERF))
+	@$(BIN)/python perf/run.py --quick $(ARGS)
+
+fuzz: $(VENV)/.ready  ## fuzz the parsers (ARGS="--seconds 600")
+	@$(BIN)/python tests/conformance/http1/fuzz.py $(ARGS)
+
+clean:  ## remove what the targets made in this folder
+	@rm -rf $(VENV) .tox build dist .mypy_cache .ruff_cache .hypothesis perf/out

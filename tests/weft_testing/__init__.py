@@ -1,0 +1,1 @@
+"""What tests share: builders, fake wires, certificates, namespaces, recorders. The only package below `tests`."""
