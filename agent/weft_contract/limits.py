@@ -90,6 +90,21 @@ class Limits:
         240.0, "bytes per second", "slowest accepted request body", "Kestrel 240 B/s after 5 s"
     )
     handshake_timeout_s: float = _limit(5.0, "seconds", "TLS handshake between agents", "handshakes take milliseconds")
+    handshake_threads: int = _limit(
+        2,
+        "threads",
+        "TLS handshakes one worker computes at once",
+        "0.7 ms of CPU per side, measured; OpenSSL drops the GIL",
+    )
+    handshakes_per_source: int = _limit(
+        64, "handshakes", "unfinished TLS handshakes of one source address; more are refused", "RUSTSEC-2023-0052"
+    )
+    handshake_bytes: int = _limit(
+        64 * KIB,
+        "bytes",
+        "read from a peer before its handshake is complete",
+        "ClientHello of 16 KiB and a chain of five certificates",
+    )
     ping_interval_s: float = _limit(10.0, "seconds", "PING on a tunnel that was silent so long", "ztunnel 10 s")
     ping_timeout_s: float = _limit(
         10.0, "seconds", "PING unanswered: the tunnel is dead", "linkerd2-proxy 3 s, ztunnel 20 s"

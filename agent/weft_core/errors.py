@@ -88,6 +88,29 @@ class CertificateExpiredError(IdentityError):
     flag = "UF"
 
 
+class PeerRefusedError(IdentityError):
+    """The peer ended the handshake because of our certificate; its own log says why."""
+
+    reason = "refused_by_peer"
+    flag = "UF"
+
+
+class HandshakeError(WeftError):
+    """No TLS session came about: garbage, an old version, another protocol, or the peer left."""
+
+    reason = "handshake_failed"
+    http_status = 503
+    grpc_status = 14
+    retryable = True
+    flag = "UF"
+
+
+class HandshakeTimeoutError(HandshakeError):
+    """The handshake was not complete in time."""
+
+    reason = "handshake_timeout"
+
+
 # -- protocol -----------------------------------------------------------------------------------------------------
 
 
