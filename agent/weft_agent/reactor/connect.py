@@ -64,9 +64,11 @@ class Connect:
         else:
             self._succeed()
 
-    def crash(self) -> None:
-        """Give up after a bug of ours in a callback."""
+    def abort(self) -> None:
+        """Give up: the loop is closing, or a callback failed."""
         self.cancel()
+
+    crash = abort
 
     def cancel(self) -> None:
         """Forget the attempt; no callback follows."""

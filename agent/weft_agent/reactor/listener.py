@@ -76,3 +76,5 @@ class Listener:
             self._reactor.unregister(fd)
             self._paused = False
             self.sock.close()
+
+    abort = stop

@@ -44,7 +44,8 @@ class Reactor:
     """
 
     __slots__ = (
-        "_epoll", "_handlers", "_scope", "_soon", "_timers", "buffer", "dirty", "now", "on_fault", "running", "view",
+        "_epoll", "_handlers", "_scope", "_soon", "_timers", "_turning", "buffer", "dirty", "now", "on_fault", "running",
+        "view",
     )  # fmt: skip
 
     def __init__(self, buffer_bytes: int, on_fault: Callable[[Exception], None]) -> None:
@@ -59,6 +60,7 @@ class Reactor:
         self.dirty: list[Flushable] = []
         self.on_fault = on_fault
         self.running = True
+        self._turning = False
 
     # -- descriptors --------------------------------------------------------------------------------------------
 
@@ -95,8 +97,10 @@ class Reactor:
         return timer
 
     def soon(self, callback: Callable[[], None]) -> None:
-        """Call back after the current turn's handlers, outside of any of them (from a trio task: at `settle`)."""
+        """Call back after the current turn's handlers, outside of any of them; works from trio tasks too."""
         self._soon.append(callback)
+        if not self._turning and self._scope is not None:
+            self._scope.deadline = -float("inf")
 
     def refresh(self) -> None:
         """Read the clock; for trio tasks that call into ends outside of a turn."""
@@ -114,6 +118,15 @@ class Reactor:
     def stop(self) -> None:
         """Let `run` return after the current turn."""
         self.running = False
+
+    def close(self) -> None:
+        """Abort whatever is still registered and give up the epoll descriptor."""
+        for handler in list(self._handlers.values()):
+            abort = getattr(getattr(handler, "__self__", None), "abort", None)
+            if abort is not None:
+                self._guard(abort)
+        self._handlers.clear()
+        self._epoll.close()
 
     def settle(self) -> None:
         """Run deferred calls and flush; trio tasks call this after they touched ends outside of a turn."""
@@ -135,9 +148,11 @@ class Reactor:
                 if not events:
                     break
                 self.now = current_time()
+                self._turning = True
                 turn(events)
                 if self.dirty or self._soon:
                     self.settle()
+                self._turning = False
             else:
                 await trio.lowlevel.checkpoint()
 
@@ -176,9 +191,11 @@ class Reactor:
                 await trio.sleep_forever()
             self._scope = None
             self.now = trio.current_time()
+            self._turning = True
             for call in self._timers.advance(self.now):
                 self._guard(call)
             self.settle()
+            self._turning = False
 
     def _wake(self) -> None:
         due = self._timers.next_due()
