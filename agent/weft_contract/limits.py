@@ -135,6 +135,18 @@ class Limits:
     tunnel_head_bytes: int = _limit(
         64 * KIB, "bytes", "header block on a tunnel, CONTINUATION included", "a 32 KiB head and our own fields"
     )
+    tunnel_glitch_burst: float = _limit(
+        1000,
+        "frames",
+        "frames that move nothing (PING, SETTINGS, PRIORITY, unknown, late ones); GOAWAY at 75 %, closed at 100 %",
+        "HAProxy's glitches; Envoy 1000 control frames",
+    )
+    tunnel_glitch_rate: float = _limit(
+        100, "frames per second", "refill of that budget; traffic refills it too", "ours send one per 128 KiB moved"
+    )
+    tunnel_empty_frames: int = _limit(
+        10, "frames", "empty DATA frames in a row", "RUSTSEC-2026-0258: closed after 10; Envoy 1"
+    )
     bulk_flow_bytes: int = _limit(
         16 * MIB, "bytes", "a flow that moved so much keeps its tunnel to itself", "head-of-line blocking, measured"
     )

@@ -255,6 +255,23 @@ class UpstreamResetError(UpstreamError):
     flag = "UC"
 
 
+class StreamRefusedError(UpstreamError):
+    """The peer agent says that it did not act on the stream (refused, or above its GOAWAY): try another tunnel."""
+
+    reason = "stream_refused"
+    http_status = 503
+    retryable = True
+    flag = "UR"
+
+
+class TunnelLostError(UpstreamError):
+    """The tunnel ended under the stream: its socket closed, its peer went silent, or one side broke the protocol."""
+
+    reason = "tunnel_lost"
+    http_status = 503
+    flag = "UC"
+
+
 class UpstreamProtocolError(UpstreamError):
     """The upstream's bytes break HTTP; nothing ambiguous is passed on."""
 
@@ -288,6 +305,12 @@ class StockEmptyError(OverloadError):
     """Control did not supply a socket in time (it is restarting, or out of descriptors)."""
 
     reason = "no_socket"
+
+
+class TunnelFullError(OverloadError):
+    """This tunnel takes no new stream (draining, at its limit, or out of ids); the caller opens another tunnel."""
+
+    reason = "tunnel_full"
 
 
 class DrainDeadlineError(WeftError):
