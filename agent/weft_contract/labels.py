@@ -4,7 +4,8 @@ from typing import Final
 
 GROUP: Final = "weft.dev"
 VERSION: Final = "v1alpha1"
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "weft.dev/v1alpha1"
+"""Written out, because a type checker reads it."""
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
 
 MESH_LABEL: Final = "weft.dev/mesh"

@@ -1,0 +1,84 @@
+"""Rules of foreign objects that we depend on: labels and annotations of ours, ports of Services."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from weft_contract import labels
+from weft_contract.objects import annotations
+from weft_contract.objects.annotations import AnnotationError
+from weft_contract.objects.cluster import Namespace
+from weft_contract.objects.metadata import Metadata
+from weft_contract.objects.pod import Pod
+from weft_contract.objects.service import Service
+from weft_contract.problems import Problem
+
+_POD_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
+    labels.EXCLUDE_INBOUND_PORTS: annotations.port_ranges,
+    labels.EXCLUDE_OUTBOUND_PORTS: annotations.port_ranges,
+    labels.EXCLUDE_OUTBOUND_NETWORKS: annotations.networks,
+    labels.OPAQUE_PORTS: annotations.port_ranges,
+    labels.PRESERVE_SOURCE: annotations.truth,
+    labels.NETNS: annotations.netns_name,
+}
+_SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {labels.OPAQUE_PORTS: annotations.port_ranges}
+
+
+def pod_problems(pod: Pod) -> Iterator[Problem]:
+    """Yield what is wrong with our labels and annotations on a pod."""
+    yield from mesh_label_problems(pod.metadata)
+    yield from _annotation_problems(pod.metadata, _POD_GRAMMAR)
+
+
+def template_problems(metadata: Metadata) -> Iterator[Problem]:
+    """Yield what would be wrong with our labels and annotations on the pods of a template."""
+    for problem in (*mesh_label_problems(metadata), *_annotation_problems(metadata, _POD_GRAMMAR)):
+        yield replace(problem, path=problem.path.replace("$.", "$.spec.template.", 1))
+
+
+def namespace_problems(namespace: Namespace) -> Iterator[Problem]:
+    """Yield what is wrong with our label on a namespace."""
+    yield from mesh_label_problems(namespace.metadata)
+
+
+def mesh_label_problems(metadata: Metadata) -> Iterator[Problem]:
+    """Yield what is wrong with the opt-in label, given as a label or, by mistake, as an annotation."""
+    value = metadata.labels.get(labels.MESH_LABEL)
+    path = f"$.metadata.labels[{labels.MESH_LABEL!r}]"
+    if value is not None:
+        try:
+            annotations.enrolled(value)
+        except AnnotationError as exc:
+            yield Problem(path=path, message=f"{exc}; the label is not counted", remedy="correct the label")
+    elif labels.MESH_LABEL in metadata.annotations:
+        message = f"{labels.MESH_LABEL} is a label, as an annotation it has no effect"
+        yield Problem(path="$.metadata.annotations", message=message, remedy="make it a label")
+
+
+def _annotation_problems(metadata: Metadata, grammar: dict[str, Callable[[str], object]]) -> Iterator[Problem]:
+    for key, value in metadata.annotations.items():
+        path = f"$.metadata.annotations[{key!r}]"
+        if key in grammar:
+            try:
+                grammar[key](value)
+            except AnnotationError as exc:
+                yield Problem(path=path, message=f"{exc}; the annotation is not counted")
+
+
+def service_problems(service: Service) -> Iterator[Problem]:
+    """Yield what is wrong with a Service as far as the mesh depends on it."""
+    yield from _annotation_problems(service.metadata, _SERVICE_GRAMMAR)
+    seen: set[tuple[str, int]] = set()
+    names: set[str] = set()
+    for index, port in enumerate(service.spec.ports):
+        path = f"$.spec.ports[{index}]"
+        if (port.protocol, port.port) in seen:
+            message = f"port {port.port}/{port.protocol} is there twice"
+            yield Problem(path=path, message=message, remedy="take one out")
+        if port.name in names:
+            message = f"port name {port.name!r} is there twice" if port.name else "several ports need names"
+            yield Problem(path=path, message=message, remedy="name each port")
+        if isinstance(port.target_port, int) and not 1 <= port.target_port <= 65535:
+            yield Problem(path=f"{path}.targetPort", message=f"{port.target_port} is not a port", remedy="1 to 65535")
+        seen.add((port.protocol, port.port))
+        names.add(port.name)
