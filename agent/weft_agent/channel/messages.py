@@ -3,10 +3,10 @@
 Theory: control makes everything that needs privilege and hands it over (`fds` below names what accompanies a message, in
 order). A worker asks only for more of what it may have. Messages are msgpack, one per datagram, at most
 `MAX_MESSAGE_BYTES`; anything larger travels in a sealed memfd. The same messages serve a control process that comes back
-and adopts running workers, so nothing here may depend on who spoke first: a worker announces all it holds in `Adopt`.
+and adopts running workers, so nothing here may depend on who spoke first: an orphan announces all it holds (`Adopt`).
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -28,13 +28,29 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    """First message. fds: counters memfd, buckets memfd, access-log pipe (write end, non-blocking)."""
+    """First message. fds: counters memfd, buckets memfd, access-log pipe (write end, non-blocking), rescue socket.
+
+    The rescue socket is an unconnected SOCK_SEQPACKET socket: workers may not make any, and with it an orphan reaches the
+    socket at which the next control adopts it.
+    """
 
     worker: int
     """Slot number, 0-based; a replacement takes the slot of the dead."""
     workers: int
     limits: dict[str, float]
     """Overrides of `Limits` by field name."""
+    token: bytes = b""
+    """Secret of this node's control and its workers; an orphan shows it in `Adopt`."""
+    log_format: Literal["json", "text"] = "json"
+
+
+class Adopted(_Message, frozen=True, kw_only=True, tag="adopted"):
+    """A new control took the orphan in. fds: access-log pipe, error pipe (becomes descriptor 2), the next rescue socket.
+
+    State follows as to a fresh worker (`Update` with `whole`, `Keys`), but of pods only the difference.
+    """
+
+    workers: int
 
 
 class Update(_Message, frozen=True, kw_only=True, tag="update"):
@@ -85,7 +101,10 @@ class KeysGone(_Message, frozen=True, kw_only=True, tag="keys-gone"):
 
 
 class SelfTest(_Message, frozen=True, kw_only=True, tag="selftest"):
-    """A listener of this worker alone; requests to it prove the whole data path. fds: the listener."""
+    """A listener of this worker alone; requests to it prove the whole data path. fds: the listener.
+
+    Control asks `GET /healthz/worker HTTP/1.1` and takes status 200 as proof; anything else is a reason not to be ready.
+    """
 
 
 class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
@@ -94,7 +113,7 @@ class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
     timeout_s: float
 
 
-ToWorker: TypeAlias = Hello | Update | PodListeners | PodGone | Stock | Keys | KeysGone | SelfTest | Drain
+ToWorker: TypeAlias = Hello | Adopted | Update | PodListeners | PodGone | Stock | Keys | KeysGone | SelfTest | Drain
 
 
 # -- worker to control --------------------------------------------------------------------------------------------
@@ -133,14 +152,25 @@ class Series(_Message, frozen=True, kw_only=True, tag="series"):
     labels: tuple[tuple[str, str], ...]
 
 
+class SeriesMade(_Message, frozen=True, kw_only=True, tag="series-made"):
+    """New series, in batches that fit a message."""
+
+    series: tuple[Series, ...]
+
+
 class Adopt(_Message, frozen=True, kw_only=True, tag="adopt"):
-    """An orphan introduces itself to a new control. fds: counters, buckets, log pipe, then every listener in order."""
+    """An orphan introduces itself to a new control. fds: counters memfd, buckets memfd.
+
+    It goes on with one `PodListeners` per pod it serves (with the listeners), `SeriesMade`, and ends with `AdoptEnd`.
+    """
 
     worker: int
-    pid: int
+    token: bytes
     generation: int
-    pods: tuple[PodListeners, ...]
-    series: tuple[Series, ...]
+
+
+class AdoptEnd(_Message, frozen=True, kw_only=True, tag="adopt-end"):
+    """The orphan has told everything it holds."""
 
 
 class Drained(_Message, frozen=True, kw_only=True, tag="drained"):
@@ -158,4 +188,10 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
     detail: str
 
 
-FromWorker: TypeAlias = Ready | Applied | NeedStock | Series | Adopt | Drained | Report
+FromWorker: TypeAlias = Ready | Applied | NeedStock | SeriesMade | Adopt | PodListeners | AdoptEnd | Drained | Report
+
+to_worker_decoder: Final = msgspec.msgpack.Decoder(cast("type[ToWorker]", ToWorker))
+from_worker_decoder: Final = msgspec.msgpack.Decoder(cast("type[FromWorker]", FromWorker))
+
+SELFTEST_REQUEST: Final = b"GET /healthz/worker HTTP/1.1\r\nhost: weft-selftest\r\nconnection: close\r\n\r\n"
+"""What control sends to a `SelfTest` listener; the answer must begin with `HTTP/1.1 200`."""
