@@ -35,6 +35,12 @@ class Limits:
     )
     trailer_count: int = _limit(32, "fields", "trailers are few in every known use", "CVE-2026-49975 family")
     target_bytes: int = _limit(8 * KIB, "bytes", "request target; 414 beyond", "RFC 9110 §4.1 advises at least 8000")
+    underscore_names: int = _limit(
+        0,
+        "0 or 1",
+        "1 lets `X_User` through, which CGI-like servers cannot tell from `X-User`; 400 otherwise",
+        "Envoy headers_with_underscores_action, nginx underscores_in_headers",
+    )
     chunk_line_bytes: int = _limit(256, "bytes", "chunk size and extensions of one chunk", "CVE-2023-39326")
     informational_count: int = _limit(
         8, "responses", "1xx responses before the final one", "backend attacks the agent (threat T25)"
