@@ -101,7 +101,7 @@ def _refused_by_rule(table: Table, request: RequestFacts | None, trace: Trace) -
 
 
 def _denied_by(policy: NarrowedPolicy, rule: NarrowedRule, table: Table, request: RequestFacts | None) -> Denied:
-    message = f"denied by {policy.key} {rule.label}: {_subject(request)} from {table.caller}"
+    message = f"denied by {policy.key} {rule.label}: {_subject(rule, request)} from {table.caller}"
     if request is None and rule.asks_http:
         message += "; its HTTP conditions cannot be evaluated on an opaque connection, so they count as matched"
         reason = f"l7_rule_on_opaque_connection: {message}"
@@ -223,7 +223,8 @@ def _note_dropped(policy: NarrowedPolicy, action: Action, trace: Trace) -> None:
         trace.append(Step("rule", f"{action} {policy.key} {label}", "not_matched", str(mismatch)))
 
 
-def _subject(request: RequestFacts | None) -> str:
-    if request is None:
-        return "connection"
+def _subject(rule: NarrowedRule, request: RequestFacts | None) -> str:
+    """Name what was denied; a rule that asks nothing about requests denies them all alike."""
+    if request is None or not rule.asks_http:
+        return "any connection"
     return f"{show_bytes(request.method)} {show_bytes(request.path)}"

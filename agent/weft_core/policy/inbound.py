@@ -60,6 +60,7 @@ class InboundPolicy:
         "_looks_at",
         "_modes",
         "_policies",
+        "_scopes",
         "_trust_domain",
         "workload",
     )

@@ -15,8 +15,9 @@ from weft_core.decision import Allowed, Denied, LimitRef, Permit
 from weft_core.text import UncompilableError
 
 SLACK_TOKENS: Final = 1e-3
-"""A request this part of a token early counts as in time: float sums of 1/rate are off by a few ulp, and after months of
-uptime an ulp of the clock is 1 ns. Over any time it gives away less than one thousandth of one request."""
+SLACK_TOKENS_MAX: Final = 0.25
+"""How early (in parts of one token) still counts as in time: sums of 1/rate are off by up to an ulp of the clock for each
+token of a burst, 1 ns each after half a year of uptime. It is given away once, not once per request."""
 
 
 def gcra(tat: float, now: float, rate_per_s: float, burst: int) -> tuple[bool, float, float]:
@@ -35,7 +36,8 @@ def gcra(tat: float, now: float, rate_per_s: float, burst: int) -> tuple[bool, f
     """
     interval_s = 1.0 / rate_per_s
     depth_s = burst * interval_s
-    slack_s = interval_s * SLACK_TOKENS
+    rounding_s = burst * math.ulp(now + depth_s)
+    slack_s = min(interval_s * SLACK_TOKENS + rounding_s, interval_s * SLACK_TOKENS_MAX)
     # A bucket cannot be emptier than empty: without the clamp a limit raised from 1 per hour to 100 per second would
     # keep refusing for hours, because the old number lies far ahead.
     arrival = min(max(tat, now), now + depth_s + slack_s)
