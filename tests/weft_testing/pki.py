@@ -97,6 +97,8 @@ class Wish:
     extensions: tuple[bytes, ...] = ()
     """Further Extension sequences, as DER."""
     subject_key_id: bytes | None = None
+    """None: made from the key."""
+    has_key_id: bool = True
     authority_key_id: bool = True
     now_unix_s: float = field(default_factory=time.time)
 
@@ -147,7 +149,7 @@ class Authority:
     def pem_text(self) -> str:
         return self.issued.pem_text
 
-    def issue(self, wish: Wish | None = None, **changes: object) -> Issued:
+    def issue(self, wish: Wish | None = None, /, **changes: object) -> Issued:
         """Issue whatever is wished; keyword arguments change single fields of the wish."""
         full = replace(wish if wish is not None else Wish(), **changes)  # type: ignore[arg-type]  # names checked by replace
         return Issued(
@@ -156,7 +158,7 @@ class Authority:
             () if self.is_root else self.issued.chain,
         )
 
-    def intermediate(self, wish: Wish | None = None, **changes: object) -> "Authority":
+    def intermediate(self, wish: Wish | None = None, /, **changes: object) -> "Authority":
         """Issue a certificate for an authority below this one."""
         base = wish if wish is not None else replace(AUTHORITY, key=p256(), subject=f"intermediate {next(_counter)}")
         issued = self.issue(base, **changes)
@@ -164,7 +166,7 @@ class Authority:
         return Authority(issued, subject, key_id(issued.key), is_root=False)
 
 
-def root(subject: str = "", **changes: object) -> Authority:
+def root(subject: str = "", /, **changes: object) -> Authority:
     """Make a root of trust."""
     subject = subject or f"root {next(_counter)}"
     full = replace(AUTHORITY, **{"key": p256(), "subject": subject, **changes})  # type: ignore[arg-type]  # as above
@@ -205,7 +207,7 @@ def _extensions(wish: Wish, issuer_key_id: bytes) -> list[bytes]:
     if names or wish.other_names:
         value = asn1.sequence(*names, *wish.other_names)
         found.append(extension("2.5.29.17", value, critical=wish.names_critical))
-    if wish.authority:
+    if wish.authority and wish.has_key_id:
         identifier = wish.subject_key_id if wish.subject_key_id is not None else key_id(wish.key)
         found.append(extension("2.5.29.14", asn1.octets(identifier)))
     if wish.authority_key_id:

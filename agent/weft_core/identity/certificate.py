@@ -105,6 +105,8 @@ def read_certificate(der: bytes) -> Certificate:
 
 
 def _read_body(body: Reader, outer_algorithm: bytes) -> Certificate:
+    if body.tag != _VERSION:  # left out: version 1
+        raise DerError("certificate is not of version 3")
     version = body.open(_VERSION)
     if read_integer(version.value(INTEGER)) != _VERSION_3:
         raise DerError("certificate is not of version 3")

@@ -40,6 +40,9 @@ DIGITAL_SIGNATURE: Final = 0
 KEY_CERT_SIGN: Final = 5
 CRL_SIGN: Final = 6
 """Bit numbers of KeyUsage."""
+_KEY_AGREEMENT: Final = 4
+_ONLY_WITH_KEY_AGREEMENT: Final = frozenset({7, 8})
+_LAST_USAGE: Final = 8
 
 SERVER_AUTH: Final = object_identifier("1.3.6.1.5.5.7.3.1")
 CLIENT_AUTH: Final = object_identifier("1.3.6.1.5.5.7.3.2")
@@ -47,6 +50,9 @@ CLIENT_AUTH: Final = object_identifier("1.3.6.1.5.5.7.3.2")
 MAX_EXTENSIONS: Final = 32
 MAX_NAMES: Final = 64
 """Names in one subjectAltName; a workload has one URI and perhaps a few DNS names."""
+
+_WIDE_STRINGS: Final = frozenset({0x1C, 0x1E})
+"""UniversalString and BMPString, which RFC 5280 §4.1.2.4 lets nobody write."""
 
 _RFC822_NAME: Final = context(1, constructed=False)
 _DNS_NAME: Final = context(2, constructed=False)
@@ -115,9 +121,11 @@ def read_key_usage(extensions: Mapping[bytes, Extension]) -> frozenset[int] | No
     if extension is None:
         return None
     outer = Reader(extension.value)
-    content = outer.value(BIT_STRING)
+    usage = read_named_bits(outer.value(BIT_STRING))
     outer.close()
-    return read_named_bits(content)
+    if max(usage) > _LAST_USAGE or (usage & _ONLY_WITH_KEY_AGREEMENT and _KEY_AGREEMENT not in usage):
+        raise DerError("key usage has bits that mean nothing")
+    return usage
 
 
 def read_purposes(extensions: Mapping[bytes, Extension]) -> frozenset[bytes] | None:
@@ -199,6 +207,8 @@ def check_name(rdns: Reader) -> None:
         while pairs.tag != -1:
             pair = pairs.open(SEQUENCE)
             read_oid(pair.value(OID))
+            if pair.tag in _WIDE_STRINGS:
+                raise DerError("a name has a value of four or two bytes per character")
             pair.value(pair.tag)
             pair.close()
 

@@ -96,6 +96,9 @@ def _label(line: bytes, begin: bytes) -> bytes:
 
 def _decode(label: str, body: bytes) -> PemBlock:
     try:
-        return PemBlock(label, binascii.a2b_base64(body, strict_mode=True))
+        der = binascii.a2b_base64(body, strict_mode=True)
     except binascii.Error as exc:
         raise PemError(f"the block {label!r} is not base64: {exc}") from exc
+    if binascii.b2a_base64(der, newline=False) != body:  # padding that says nothing
+        raise PemError(f"the block {label!r} is not canonical base64")
+    return PemBlock(label, der)
