@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from weft_contract.codec import convert
+from weft_contract.objects import RegexError, Skipped, decode_object, problems
 from weft_contract.problems import ContractError, Problem
 from weft_lab.model.check import check
 from weft_lab.model.kinds import Kind, is_mesh_group, kind_of_document
@@ -40,81 +41,86 @@ class _Head:
     kind: str
     source: str
     subject: str
+    document: dict[str, object]
 
 
-def decode(document: object, *, source: str, namespace: str = DEFAULT_NAMESPACE) -> Decoded:
+def decode(document: object, *, source: str, regex: RegexError, namespace: str = DEFAULT_NAMESPACE) -> Decoded:
     """Read one document.
 
     Args:
         document: what the YAML parser returned.
         source: file and document number, for the problems.
+        regex: tells what is wrong with a regular expression (RE2).
         namespace: where namespaced objects go that do not say it.
 
     Returns:
         The object, or the reasons why there is none.
     """
     head = _head(document, source)
-    if head is None or not isinstance(document, Mapping):
+    if head is None:
         message = "apiVersion and kind are missing: not a Kubernetes object"
         return Decoded((Problem(path="$", message=message, source=source),))
     kind = kind_of_document(head.api_version, head.kind)
-    if kind is None:
-        return Decoded((_unknown(head),))
     try:
-        key = _key(document, kind, namespace, head)
-        return _object(document, head, kind, key)
+        if kind is None:
+            return _not_kept(head)
+        key = _key(head, kind, namespace)
+        placed = head.document | {"metadata": _placed(head.document.get("metadata"), key)}
+        found, notes = _mesh_object(placed, head, regex) if kind.type is Foreign else _lab_object(placed, head, kind)
     except ContractError as exc:
         return Decoded(exc.problems, kind)
-
-
-def _object(document: Mapping[object, object], head: _Head, kind: Kind, key: Key) -> Decoded:
-    placed = dict(document) | {"metadata": _placed(document.get("metadata"), key)}
-    if kind.type is Foreign:
-        plain = {str(name): value for name, value in placed.items()}
-        found: LabObject = convert({"metadata": placed["metadata"], "document": plain}, Foreign)
-        lost: list[str] = []
-    else:
-        pruned, lost = prune(placed, kind.type)
-        found = convert(pruned, kind.type, source=head.source, subject=head.subject)
-    warnings = [_unsupported(path, head) for path in lost]
     checked = [replace(item, source=head.source, subject=head.subject) for item in check(key, found)]
-    result = Decoded((*checked, *warnings), kind, key, found)
+    result = Decoded((*checked, *notes), kind, key, found)
     return Decoded(result.problems, kind, key) if result.failed else result
+
+
+def _mesh_object(placed: dict[str, object], head: _Head, regex: RegexError) -> tuple[Foreign, list[Problem]]:
+    """Keep the document as it is, once the contract has judged it: the compiler reads it later, word for word."""
+    item = decode_object(placed, head.source)
+    found = convert({"metadata": placed["metadata"], "document": placed}, Foreign)
+    return found, [] if isinstance(item, Skipped) else problems(item, regex, source=head.source)
+
+
+def _lab_object(placed: dict[str, object], head: _Head, kind: Kind) -> tuple[LabObject, list[Problem]]:
+    pruned, lost = prune(placed, kind.type)
+    found = convert(pruned, kind.type, source=head.source, subject=head.subject)
+    message = "is not carried out in the lab"
+    return found, [
+        Problem(path=path, message=message, source=head.source, subject=head.subject, warning=True) for path in lost
+    ]
+
+
+def _not_kept(head: _Head) -> Decoded:
+    """Say why a document is not for the lab; of our own group and the Gateway API nothing passes without judgement."""
+    note = "it is not run in the lab and was skipped"
+    if is_mesh_group(head.api_version):
+        item = decode_object(head.document, head.source)
+        note = item.note if isinstance(item, Skipped) else note
+    message = f"{head.api_version} {head.kind}: {note}"
+    return Decoded((Problem(path="$.kind", message=message, source=head.source, subject=head.subject, warning=True),))
 
 
 def _head(document: object, source: str) -> _Head | None:
     if not isinstance(document, Mapping):
         return None
-    api_version, kind = document.get("apiVersion"), document.get("kind")
+    plain = {str(name): value for name, value in document.items()}
+    api_version, kind = plain.get("apiVersion"), plain.get("kind")
     if not isinstance(api_version, str) or not isinstance(kind, str):
         return None
-    metadata = document.get("metadata")
-    plain = metadata if isinstance(metadata, Mapping) else {}
-    name = "/".join(str(part) for part in (plain.get("namespace"), plain.get("name")) if part)
-    return _Head(api_version, kind, source, f"{kind} {name}".strip())
+    metadata = plain.get("metadata")
+    given = metadata if isinstance(metadata, Mapping) else {}
+    name = "/".join(str(part) for part in (given.get("namespace"), given.get("name")) if part)
+    return _Head(api_version, kind, source, f"{kind} {name}".strip(), plain)
 
 
-def _unknown(head: _Head) -> Problem:
-    message = f"{head.api_version} {head.kind} is not run in the lab"
-    ours = is_mesh_group(head.api_version)
-    remedy = "this version of weft does not have the kind" if ours else "it was skipped"
-    return Problem(
-        path="$.kind", message=message, remedy=remedy, source=head.source, subject=head.subject, warning=not ours
-    )
-
-
-def _key(document: Mapping[object, object], kind: Kind, namespace: str, head: _Head) -> Key:
-    whole = convert({"metadata": document.get("metadata") or {}}, _Named, source=head.source, subject=head.subject)
-    metadata = whole.metadata
+def _key(head: _Head, kind: Kind, namespace: str) -> Key:
+    given = {"metadata": head.document.get("metadata") or {}}
+    metadata = convert(given, _Named, source=head.source, subject=head.subject).metadata
     return Key(kind.name, (metadata.namespace or namespace) if kind.namespaced else "", metadata.name)
 
 
 def _placed(metadata: object, key: Key) -> dict[str, object]:
+    """Return metadata with the namespace filled in, or taken out where the kind has none."""
     plain = {str(name): value for name, value in metadata.items()} if isinstance(metadata, Mapping) else {}
     plain.pop("namespace", None)
     return plain | ({"namespace": key.namespace} if key.namespace else {})
-
-
-def _unsupported(path: str, head: _Head) -> Problem:
-    message = "is not carried out in the lab"
-    return Problem(path=path, message=message, source=head.source, subject=head.subject, warning=True)

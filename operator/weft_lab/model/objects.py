@@ -38,7 +38,7 @@ class NodeStatus(Model, frozen=True, kw_only=True):
 class NodeSpec(Model, frozen=True, kw_only=True):
     """Where a node's pods live."""
 
-    pod_cidrs: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs", default=())
 
 
 class Node(Model, frozen=True, kw_only=True):

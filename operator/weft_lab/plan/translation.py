@@ -57,9 +57,8 @@ def _translating(node: Pair) -> Iterator[str]:
     yield "chain prerouting { type nat hook prerouting priority dstnat; jump services; }"
     yield "chain output { type nat hook output priority -100; jump services; }"
     yield "chain postrouting { type nat hook postrouting priority srcnat;"
-    for word, address in (("ip", node.v4), ("ip6", node.v6)):
-        family = "ipv4" if word == "ip" else "ipv6"
-        yield f"  meta mark & {HAIRPIN_MARK:#x} != 0 meta nfproto {family} snat {word} to {address}"
+    for kind, word, address in (("ipv4", "ip", node.v4), ("ipv6", "ip6", node.v6)):
+        yield f"  meta mark & {HAIRPIN_MARK:#x} != 0 meta nfproto {kind} snat {word} to {address}"
     yield "}"
 
 
