@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -21,7 +22,39 @@ _resource_decoder: Final = msgspec.json.Decoder(cast("type[Resource]", Resource)
 
 def encode(value: object) -> bytes:
     """Return the canonical JSON bytes of a value: same value, same bytes, on every machine."""
-    return _encoder.encode(value)
+    return _encoder.encode(_canonical(value))
+
+
+def _canonical(value: object) -> object:
+    """Return an equal value in which everything equal to a default *is* the default.
+
+    msgspec leaves out a field whose value is the default object itself; one that is merely equal (a text that came out
+    of a parser, a number that was computed) is written, so that equal values would have different bytes and hashes.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = _defaults(type(value))
+        found = [getattr(value, name) for name, _ in fields]
+        plain = [_settled(item, default) for item, (_, default) in zip(found, fields, strict=True)]
+        if all(new is old for new, old in zip(plain, found, strict=True)):
+            return value
+        return type(value)(**{name: item for (name, _), item in zip(fields, plain, strict=True)})
+    if type(value) is tuple:
+        items = tuple(_canonical(item) for item in value)
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    return value
+
+
+def _settled(item: object, default: object) -> object:
+    if item is default:
+        return item
+    plain = _canonical(item)
+    return default if type(plain) is type(default) and plain == default else plain
+
+
+@lru_cache(maxsize=256)
+def _defaults(python_type: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    """Return the fields of a struct with their defaults."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(python_type))
 
 
 def digest(data: bytes) -> str:

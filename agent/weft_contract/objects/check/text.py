@@ -22,6 +22,8 @@ _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 _ESCAPE: Final = re.compile(r"%(.{0,2})", re.DOTALL)
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _NEVER_ESCAPED: Final = _UNRESERVED | frozenset(b"/\\\0")
+_PORT_SUFFIX: Final = re.compile(r":[0-9]*$")
+_NOT_IN_HOST: Final = re.compile(r"[^!-~]|[/@?#]")
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
@@ -131,14 +133,17 @@ def header_name_problems(name: str, path: str) -> Iterator[Problem]:
 
 
 def host_problems(value: str, path: str) -> Iterator[Problem]:
-    """Check a host, exact or in a star form; comparison ignores case and port."""
+    """Check a host, exact or in a star form; comparison ignores case and port.
+
+    `web:8080` and `web:*`, which Istio's documentation advises, are understood as `web`, and the author is told.
+    """
     yield from star_problems(value, path)
     core = star_core(value)
-    bracketed = core.startswith("[") and core.endswith("]")
-    if not bracketed and re.search(r":[0-9]*$", core):
-        message = f"{value!r:.120} names a port, and hosts are compared without one"
-        yield Problem(path=path, message=message, remedy="use ports for the port")
-    elif re.search(r"[^!-~]|[/@?#]", core) or (core.endswith(".") and not value.endswith("*")):
+    host = core if core.endswith("]") else _PORT_SUFFIX.sub("", core)
+    if host != core:
+        message = f"{value!r:.120}: hosts are compared without their port, so this holds for every port"
+        yield Problem(path=path, message=message, remedy="use ports for the port", warning=True)
+    if _NOT_IN_HOST.search(host) or (host.endswith(".") and not value.endswith("*")):
         message = f"{value!r:.120} cannot be the host of a request"
         yield Problem(path=path, message=message, remedy="write it as web.shop.svc.cluster.local")
 

@@ -1,0 +1,248 @@
+"""Pods that opted in: who they are, where they run, and why a pod that wants in is refused.
+
+Theory: only a *member* has an identity and is captured. A pod that wants in and cannot be (host network, a service account
+that makes no identity) is a problem, never a silent stranger. Pods without an address or a node yet, and pods that have
+ended, are simply not there.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+
+from weft_contract import labels
+from weft_contract.codec import digest
+from weft_contract.identity import IdentityGrammarError, spiffe_id
+from weft_contract.objects import Pod, ReplicaSet
+from weft_contract.objects.annotations import AnnotationError, enrolled
+from weft_contract.objects.metadata import Metadata
+from weft_contract.problems import Problem
+from weft_operator.compile.view import ClusterView
+
+ENDED: Final = frozenset({"Succeeded", "Failed"})
+_CRON_SUFFIX: Final = re.compile(r"-[0-9]{8,10}$")
+"""What a CronJob appends to the names of its Jobs (minutes since 1970; once seconds)."""
+_NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An enrolled pod that runs somewhere."""
+
+    key: str
+    """`namespace/name`."""
+    pod: Pod
+    node: str
+    addresses: tuple[str, ...]
+    service_account: str
+    identity: str
+    workload: str
+    """Name of the owner, for telemetry."""
+
+    @property
+    def namespace(self) -> str:
+        """The pod's namespace."""
+        return self.pod.metadata.namespace
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The pod's labels."""
+        return self.pod.metadata.labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """All pods as the compiler sees them."""
+
+    by_key: Mapping[str, Member]
+    by_address: Mapping[str, Member]
+    namespaces: frozenset[str]
+    """Namespaces that opted in or have a member."""
+    owners: Mapping[str, Pod] = field(default_factory=dict)
+    """Address to the pod that has it now, members or not."""
+    problems: tuple[Problem, ...] = ()
+
+
+def find_members(view: ClusterView, trust_domain: str) -> Members:
+    """Find every pod that is in the mesh.
+
+    Args:
+        view: the cluster.
+        trust_domain: first part of their identities.
+    """
+    problems: list[Problem] = []
+    by_key: dict[str, Member] = {}
+    for key, pod in view.pods.items():
+        if wants_in(view, pod) and _runs(pod):
+            found = _member(view, key, pod, trust_domain)
+            if isinstance(found, Member):
+                by_key[key] = found
+            else:
+                problems.append(found)
+    owners = _owners(view.pods, problems)
+    by_address = {
+        address: by_key[owner.metadata.key] for address, owner in owners.items() if owner.metadata.key in by_key
+    }
+    opted_in = {name for name, item in view.namespaces.items() if _label(item.metadata)}
+    return Members(
+        by_key=by_key,
+        by_address=by_address,
+        namespaces=frozenset(opted_in | {member.namespace for member in by_key.values()}),
+        owners=owners,
+        problems=tuple(problems),
+    )
+
+
+def wants_in(view: ClusterView, pod: Pod) -> bool:
+    """Whether a pod opted in: by its own label, else by its namespace's."""
+    own = _label(pod.metadata)
+    if own is not None:
+        return own
+    namespace = view.namespaces.get(pod.metadata.namespace)
+    return bool(namespace is not None and _label(namespace.metadata))
+
+
+def _label(metadata: Metadata) -> bool | None:
+    """Read the opt-in label; one that is neither value counts as absent, and is reported by the object's checks."""
+    value = metadata.labels.get(labels.MESH_LABEL)
+    if value is None:
+        return None
+    try:
+        return enrolled(value)
+    except AnnotationError:
+        return None
+
+
+def pod_addresses(pod: Pod) -> tuple[str, ...]:
+    """Return a pod's addresses in canonical text, without repetition; what is not an address is left out."""
+    found: list[str] = []
+    for text in (pod.status.pod_ip, *(item.ip for item in pod.status.pod_ips)):
+        try:
+            address = str(ip_address(text))
+        except ValueError:
+            continue
+        if address not in found:
+            found.append(address)
+    return tuple(found)
+
+
+def _runs(pod: Pod) -> bool:
+    return bool(pod.spec.node_name and pod_addresses(pod)) and pod.status.phase not in ENDED
+
+
+def service_account_of(pod: Pod) -> str:
+    """Return the name of a pod's service account."""
+    return pod.spec.service_account_name or pod.spec.service_account or "default"
+
+
+def _member(view: ClusterView, key: str, pod: Pod, trust_domain: str) -> Member | Problem:
+    account = service_account_of(pod)
+
+    def refused(path: str, message: str, remedy: str) -> Problem:
+        source = view.source("Pod", key)
+        return Problem(path=path, message=message, remedy=remedy, source=source, subject=f"Pod {key}")
+
+    if pod.spec.host_network:
+        message = "opted in but uses the node's network, whose traffic is not this pod's alone; it is not in the mesh"
+        return refused("$.spec.hostNetwork", message, f"label it {labels.MESH_LABEL}: {labels.MESH_DISABLED}")
+    if not _NODE_NAME.fullmatch(pod.spec.node_name):
+        return refused("$.spec.nodeName", f"{pod.spec.node_name!r:.80} is not a node name", "a-z, 0-9, '-' and '.'")
+    try:
+        identity = spiffe_id(trust_domain, pod.metadata.namespace, account)
+    except IdentityGrammarError as exc:
+        return refused("$.spec.serviceAccountName", f"it can have no identity: {exc}", "rename the service account")
+    return Member(
+        key=key,
+        pod=pod,
+        node=pod.spec.node_name,
+        addresses=pod_addresses(pod),
+        service_account=account,
+        identity=str(identity),
+        workload=owner_name(pod, view.replica_sets),
+    )
+
+
+def owner_name(pod: Pod, replica_sets: Mapping[str, ReplicaSet]) -> str:
+    """Return the name of what made a pod, as people know it: the Deployment rather than its ReplicaSet.
+
+    Source: Istio derives workload names the same way, which its dashboards rely on.
+    """
+    owner = next((item for item in pod.metadata.owner_references if item.controller), None)
+    if owner is None:
+        return pod.metadata.name
+    if owner.kind == "ReplicaSet":
+        made_by = replica_sets.get(f"{pod.metadata.namespace}/{owner.name}")
+        if made_by is not None:
+            above = next((item for item in made_by.metadata.owner_references if item.controller), None)
+            return above.name if above else owner.name
+        template_hash = pod.metadata.labels.get("pod-template-hash", "")
+        return owner.name.removesuffix(f"-{template_hash}") if template_hash else owner.name
+    if owner.kind == "Job":
+        return _CRON_SUFFIX.sub("", owner.name)
+    return owner.name
+
+
+def pod_uid(pod: Pod) -> str:
+    """Return a pod's uid; on plain hosts, where there is none, one made of its name."""
+    return pod.metadata.uid or f"weft-{digest(pod.metadata.key.encode())}"
+
+
+def _owners(pods: Mapping[str, Pod], problems: list[Problem]) -> dict[str, Pod]:
+    """Say who has each address now: pod networks reuse them, and a watch may lag behind.
+
+    A pod that is not being deleted wins, then the younger one, then the name. Should the choice be wrong, the peer's
+    certificate shows it and the connection is refused.
+    """
+    claims: dict[str, list[Pod]] = {}
+    for pod in pods.values():
+        if _runs(pod) and not pod.spec.host_network:
+            for address in pod_addresses(pod):
+                claims.setdefault(address, []).append(pod)
+    owners: dict[str, Pod] = {}
+    for address, claimants in sorted(claims.items()):
+        owners[address] = max(claimants, key=_claim)
+        living = [pod for pod in claimants if not pod.metadata.deletion_timestamp]
+        if len(living) > 1:
+            problems.append(_address_problem(address, living))
+    return owners
+
+
+def _claim(pod: Pod) -> tuple[bool, float, str]:
+    return not pod.metadata.deletion_timestamp, pod.metadata.created_unix_s, pod.metadata.key
+
+
+def _address_problem(address: str, living: Iterable[Pod]) -> Problem:
+    names = " and ".join(sorted(pod.metadata.key for pod in living))
+    message = f"address {address} is claimed by several pods: {names}"
+    return Problem(path="$.status.podIPs", message=message, subject="Pod", warning=True)
+
+
+def is_ready(pod: Pod) -> bool:
+    """Whether a pod is ready; one without any condition (a plain host's) is ready once it has an address."""
+    conditions = {item.type: item.status for item in pod.status.conditions}
+    return conditions.get("Ready", "False" if conditions else "True") == "True"
+
+
+class PodIndex:
+    """Finds pods by labels without looking at all of them."""
+
+    def __init__(self, pods: Iterable[Pod]) -> None:
+        self._namespaces: dict[str, list[Pod]] = {}
+        self._pairs: dict[tuple[str, str, str], list[Pod]] = {}
+        for pod in pods:
+            namespace = pod.metadata.namespace
+            self._namespaces.setdefault(namespace, []).append(pod)
+            for key, value in pod.metadata.labels.items():
+                self._pairs.setdefault((namespace, key, value), []).append(pod)
+
+    def select(self, namespace: str | None, wanted: Mapping[str, str]) -> Iterator[Pod]:
+        """Yield the pods of a namespace (None: of all) that have every wanted label."""
+        for name in [namespace] if namespace is not None else list(self._namespaces):
+            candidates = self._namespaces.get(name, [])
+            for key, value in wanted.items():
+                having = self._pairs.get((name, key, value), [])
+                candidates = having if len(having) < len(candidates) else candidates
+            for pod in candidates:
+                if wanted.items() <= pod.metadata.labels.items():
+                    yield pod

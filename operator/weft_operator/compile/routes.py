@@ -1,0 +1,210 @@
+"""Routes to resources: attached to Services, conflicts settled, broken ones refusing, with the verdict for each parent.
+
+Theory: of several kinds of routes on one Service port only the most specific is applied (GEP-1294: GRPCRoute, HTTPRoute,
+TLSRoute, TCPRoute); producer routes and each namespace's consumer routes are separate sets, because a client follows one
+of them. A broken route keeps its parents, so that requests it would take are refused instead of taking the default way.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import msgspec
+
+from weft_contract.objects import GRPCRoute, HTTPRoute, ReferenceGrant, RouteObject, TCPRoute
+from weft_contract.problems import Problem
+from weft_contract.resources import HttpRule, Route, RouteParent, Service, TcpRule, resource_key
+from weft_operator.compile.references import BackendResolver, ResolvedParent, resolve_parent, service_parents
+from weft_operator.compile.results import ACCEPTED, RESOLVED, ObjectResult, ParentResult, Verdict
+from weft_operator.compile.route_rules import grpc_rule, http_rule, stream_rule
+from weft_operator.compile.view import ClusterView
+
+SPECIFICITY: Final = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
+_Place: TypeAlias = tuple[str, int, str | None]
+"""Service, port and consumer namespace: where routes meet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routes:
+    """All routes, resolved."""
+
+    resources: tuple[Route, ...]
+    results: tuple[ObjectResult, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attached:
+    """A route with what its Service parents came to, in the order written."""
+
+    route: RouteObject
+    parents: tuple[ResolvedParent | Verdict, ...]
+
+    def places(self) -> Iterator[_Place]:
+        for parent in self.parents:
+            if isinstance(parent, ResolvedParent):
+                for port in parent.ports:
+                    yield parent.service, port, parent.consumer_namespace
+
+
+def compile_routes(view: ClusterView, services: Mapping[str, Service]) -> Routes:
+    """Resolve every route that names a Service as its parent; the others are no business of the mesh."""
+    attached = [
+        _Attached(route, tuple(_parents(route, services))) for route in view.routes.values() if service_parents(route)
+    ]
+    kinds: dict[_Place, str] = {}
+    for item in sorted(attached, key=lambda each: SPECIFICITY.index(each.route.kind)):
+        for place in item.places():
+            kinds.setdefault(place, item.route.kind)
+    compiler = _Compiler(view, services, kinds)
+    for item in attached:
+        compiler.add(item)
+    return Routes(
+        resources=tuple(compiler.resources), results=tuple(compiler.results), problems=tuple(compiler.problems)
+    )
+
+
+def _parents(route: RouteObject, services: Mapping[str, Service]) -> Iterator[ResolvedParent | Verdict]:
+    for reference in service_parents(route):
+        found = resolve_parent(reference, route.metadata.namespace, services)
+        if isinstance(found, ResolvedParent) and not services[found.service].addresses:
+            message = f"Service {found.service} has no address that calls could be recognised by"
+            yield Verdict(holds=False, reason="NoMatchingParent", message=message)
+        else:
+            yield found
+
+
+class _Compiler:
+    """Turns attached routes into resources and results, one after the other."""
+
+    def __init__(self, view: ClusterView, services: Mapping[str, Service], kinds: Mapping[_Place, str]) -> None:
+        self._view, self._services, self._kinds = view, services, kinds
+        self._grants: Mapping[str, ReferenceGrant] = {
+            key: grant for key, grant in view.grants.items() if ("ReferenceGrant", key) not in view.broken
+        }
+        self.resources: list[Route] = []
+        self.results: list[ObjectResult] = []
+        self.problems: list[Problem] = []
+
+    def add(self, item: _Attached) -> None:
+        """Compile one route."""
+        route, key = item.route, item.route.metadata.key
+        broken = self._view.broken.get((route.kind, key))
+        resource = self._resource(route, broken)
+        resolved = _resolved(resource)
+        taken: list[RouteParent] = []
+        outcomes: list[ParentResult] = []
+        for reference, parent in zip(service_parents(route), item.parents, strict=True):
+            accepted, entries = self._attach(route, parent, broken)
+            taken += [entry for entry in entries if entry not in taken]
+            outcomes.append(ParentResult(parent=reference, accepted=accepted, resolved_refs=resolved))
+        problems = [*self._warnings(route, outcomes), *self._tcp_warnings(route, item)]
+        if taken:
+            self.resources.append(_with_parents(resource, taken))
+        self.problems += problems
+        self.results.append(
+            ObjectResult(
+                kind=route.kind,
+                namespace=route.metadata.namespace,
+                name=route.metadata.name,
+                generation=route.metadata.generation,
+                source=self._view.source(route.kind, key),
+                accepted=_best(outcomes),
+                resolved_refs=resolved,
+                parents=tuple(outcomes),
+                resource=resource_key(resource) if taken else "",
+                problems=tuple(problems),
+            )
+        )
+
+    def _resource(self, route: RouteObject, broken: str | None) -> Route:
+        backends = BackendResolver(route=route, services=self._services, grants=self._grants)
+        http: tuple[HttpRule, ...] = ()
+        tcp: tuple[TcpRule, ...] = ()
+        if broken is None:
+            match route:
+                case HTTPRoute():
+                    http = tuple(http_rule(rule, backends) for rule in route.spec.rules)
+                case GRPCRoute():
+                    http = tuple(grpc_rule(rule, backends) for rule in route.spec.rules)
+                case TCPRoute():
+                    tcp = tuple(stream_rule(rule, backends) for rule in route.spec.rules)
+        return Route(
+            origin=route.kind,
+            namespace=route.metadata.namespace,
+            name=route.metadata.name,
+            parents=(),
+            created_unix_s=route.metadata.created_unix_s,
+            http=http,
+            tcp=tcp,
+            invalid=broken,
+        )
+
+    def _attach(
+        self, route: RouteObject, parent: ResolvedParent | Verdict, broken: str | None
+    ) -> tuple[Verdict, list[RouteParent]]:
+        """Return what a parent says and the places that the route takes there."""
+        if isinstance(parent, Verdict):
+            return parent, []
+        consumer = parent.consumer_namespace
+        own = [port for port in parent.ports if self._kinds[parent.service, port, consumer] == route.kind]
+        if not own:
+            winner = self._kinds[parent.service, parent.ports[0], consumer]
+            message = f"a {winner} is attached to the same port of Service {parent.service} and is more specific"
+            return Verdict(holds=False, reason="Conflicted", message=message), []
+        whole = parent.every_port and len(own) == len(parent.ports)
+        entries = [
+            RouteParent(service=parent.service, port=port, consumer_namespace=consumer)
+            for port in ([None] if whole else own)
+        ]
+        return (ACCEPTED if broken is None else _refusal(broken)), entries
+
+    def _warnings(self, route: RouteObject, outcomes: list[ParentResult]) -> Iterator[Problem]:
+        for outcome in outcomes:
+            if outcome.accepted.reason in ("NoMatchingParent", "Conflicted"):
+                message = f"{outcome.accepted.message} ({outcome.accepted.reason})"
+                yield self._problem(route, "$.spec.parentRefs", message)
+        if outcomes and not outcomes[0].resolved_refs.holds:
+            verdict = outcomes[0].resolved_refs
+            yield self._problem(route, "$.spec.rules", f"{verdict.message} ({verdict.reason}); its share is refused")
+
+    def _tcp_warnings(self, route: RouteObject, item: _Attached) -> Iterator[Problem]:
+        """Warn of HTTP routes on ports that are declared to be no HTTP, where agents do not look at requests."""
+        if not isinstance(route, HTTPRoute | GRPCRoute):
+            return
+        for service, port, _ in item.places():
+            declared = next(entry.protocol for entry in self._services[service].ports if entry.port == port)
+            if declared in ("tcp", "tls"):
+                message = f"port {port} of Service {service} is declared {declared}, so no request of it is looked at"
+                yield self._problem(route, "$.spec.parentRefs", message)
+
+    def _problem(self, route: RouteObject, path: str, message: str) -> Problem:
+        key = route.metadata.key
+        source = self._view.source(route.kind, key)
+        return Problem(path=path, message=message, source=source, subject=f"{route.kind} {key}", warning=True)
+
+
+def _with_parents(resource: Route, parents: list[RouteParent]) -> Route:
+    ordered = sorted(parents, key=lambda item: (item.service, item.port or 0, item.consumer_namespace or ""))
+    return msgspec.structs.replace(resource, parents=tuple(ordered))
+
+
+def _refusal(broken: str) -> Verdict:
+    reason = "IncompatibleFilters" if "(IncompatibleFilters)" in broken else "UnsupportedValue"
+    return Verdict(holds=False, reason=reason, message=broken)
+
+
+def _resolved(resource: Route) -> Verdict:
+    """Return the first reason why a backend does not resolve."""
+    backends = [backend for rule in resource.http for backend in rule.backends]
+    backends += [backend for rule in resource.tcp for backend in rule.backends]
+    invalid = next((backend.invalid for backend in backends if backend.invalid is not None), None)
+    if invalid is None:
+        return RESOLVED
+    reason, _, message = invalid.partition(": ")
+    return Verdict(holds=False, reason=reason, message=message)
+
+
+def _best(outcomes: list[ParentResult]) -> Verdict:
+    """Return the route's own verdict: accepted where any parent took it, else what the first one said."""
+    return next((outcome.accepted for outcome in outcomes if outcome.accepted.holds), outcomes[0].accepted)
