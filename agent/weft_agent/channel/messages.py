@@ -28,10 +28,10 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
 
 
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
-    """First message. fds: counters memfd, buckets memfd, access-log pipe (write end, non-blocking), rescue socket.
+    """First message. fds: counters memfd, buckets memfd, access-log pipe (write end, non-blocking), rescue sockets.
 
-    The rescue socket is an unconnected SOCK_SEQPACKET socket: workers may not make any, and with it an orphan reaches the
-    socket at which the next control adopts it.
+    Rescue sockets are unconnected SOCK_SEQPACKET sockets: workers may not make any, and with one an orphan reaches the
+    socket at which the next control adopts it. Each serves once; several, because a control may die while it adopts.
     """
 
     worker: int
@@ -45,7 +45,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Adopted(_Message, frozen=True, kw_only=True, tag="adopted"):
-    """A new control took the orphan in. fds: access-log pipe, error pipe (becomes descriptor 2), the next rescue socket.
+    """A new control took the orphan in. fds: access-log pipe, error pipe (becomes descriptor 2), more rescue sockets.
 
     State follows as to a fresh worker (`Update` with `whole`, `Keys`), but of pods only the difference.
     """
@@ -54,12 +54,19 @@ class Adopted(_Message, frozen=True, kw_only=True, tag="adopted"):
 
 
 class Update(_Message, frozen=True, kw_only=True, tag="update"):
-    """New state of resources. fds: one memfd with a msgpack list of [key, hash, canonical JSON]; removes ride inline."""
+    """New state of resources. fds: one memfd with `UpdateContent` in msgpack; none when nothing changed but the generation.
+
+    `removes` is filled in from the memory by the receiving end, since a long list does not fit a message.
+    """
 
     generation: int
     whole: bool
     """True: everything not in this message is gone (first message, or a worker that lost track)."""
     removes: tuple[str, ...] = ()
+
+
+UpdateContent: TypeAlias = tuple[list[tuple[str, str, bytes]], list[str]]
+"""What the memory of an `Update` holds: [key, hash, canonical JSON] of what is new, keys of what is gone."""
 
 
 class PodListeners(_Message, frozen=True, kw_only=True, tag="pod"):

@@ -19,13 +19,11 @@ from hashlib import blake2b
 from typing import Final
 
 from weft_agent.channel import memfd
+from weft_agent.channel.layout import BUCKET_GROUPS, BUCKETS_PER_GROUP
 from weft_core.policy.ratelimit import gcra
 
-GROUPS: Final = 1024
-SLOTS_PER_GROUP: Final = 64
-SLOTS: Final = GROUPS * SLOTS_PER_GROUP
+SLOTS: Final = BUCKET_GROUPS * BUCKETS_PER_GROUP
 """65 536 buckets; two limits for each of 500 pods' 60 clients."""
-TABLE_BYTES: Final = SLOTS * 16
 
 
 def key_hash(key: str) -> int:
@@ -41,7 +39,7 @@ class Buckets:
     """The table, as one worker sees it.
 
     Args:
-        fd: shared memory of `TABLE_BYTES`; owned from now on.
+        fd: shared memory of `BUCKETS_BYTES`; owned from now on.
         alone: True when no other process uses the table, so that no lock is needed.
     """
 
@@ -72,7 +70,7 @@ class Buckets:
         Returns:
             0.0 when there was a token, else the seconds until there is one.
         """
-        group = key % GROUPS
+        group = key % BUCKET_GROUPS
         if self.alone:
             return self._step(group, key, now, rate_per_s, burst)
         fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, group)
@@ -90,8 +88,8 @@ class Buckets:
     def _step(self, group: int, key: int, now: float, rate_per_s: float, burst: int) -> float:
         slot, known = self._find(group, key, now)
         if slot < 0:
-            base = group * SLOTS_PER_GROUP
-            return min(self._times[base : base + SLOTS_PER_GROUP].tolist()) - now
+            base = group * BUCKETS_PER_GROUP
+            return min(self._times[base : base + BUCKETS_PER_GROUP].tolist()) - now
         allowed, arrival, retry_after_s = gcra(self._times[slot] if known else 0.0, now, rate_per_s, burst)
         if not allowed:
             return retry_after_s
@@ -103,11 +101,11 @@ class Buckets:
     def _find(self, group: int, key: int, now: float) -> tuple[int, bool]:
         """Return the key's slot and True, or the slot it may take and False; -1 when the group is full."""
         keys = self._keys
-        base = group * SLOTS_PER_GROUP
-        start = (key // GROUPS) % SLOTS_PER_GROUP
+        base = group * BUCKETS_PER_GROUP
+        start = (key // BUCKET_GROUPS) % BUCKETS_PER_GROUP
         free = -1
-        for step in range(SLOTS_PER_GROUP):
-            slot = base + (start + step) % SLOTS_PER_GROUP
+        for step in range(BUCKETS_PER_GROUP):
+            slot = base + (start + step) % BUCKETS_PER_GROUP
             found = keys[slot]
             if found == key:
                 return slot, True

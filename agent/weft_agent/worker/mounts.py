@@ -5,7 +5,7 @@ private keys by file name only and a memfd has no other name. `/control` is a bi
 a restarted control adopts its orphans; it is a directory and not the socket itself, because the next control makes a new one.
 Nothing above either directory can be reached: `..` of a mount's root leads into the empty root.
 
-Source: pivot_root(2) "pivot_root(\\".\\", \\".\\")", mount_namespaces(7).
+Source: pivot_root(2), on `pivot_root(".", ".")`; mount_namespaces(7).
 """
 
 import ctypes

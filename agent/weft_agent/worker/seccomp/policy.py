@@ -151,9 +151,9 @@ _OPEN_CHANGES: Final = 0o3 | 0o100 | 0o1000 | 0o2000 | 0o20000 | 0o20000000
 """O_ACCMODE, O_CREAT, O_TRUNC, O_APPEND, O_ASYNC, O_TMPFILE (equal on both architectures): none of them may be set."""
 
 _PROT_EXEC: Final = 0x4
-_SEALS: Final = (1033, 1034)
-_FCNTL_COMMANDS: Final = (3, 4, 7, 6, 5, 1, 2, 0, 1030, *_SEALS)
-"""GETFL, SETFL, SETLKW, SETLK, GETLK, GETFD, SETFD, DUPFD, DUPFD_CLOEXEC, seals. Not F_SETOWN: it sends signals."""
+_FCNTL_COMMANDS: Final = (3, 4, 7, 6, 5, 1, 2, 0, 1030, 1031, 1032, 1033, 1034)
+"""GETFL, SETFL, SETLKW, SETLK, GETLK, GETFD, SETFD, DUPFD, DUPFD_CLOEXEC, SETPIPE_SZ, GETPIPE_SZ, ADD_SEALS, GET_SEALS.
+Not F_SETOWN: it sends signals."""
 _IOCTLS: Final = (0x5421, 0x541B, 0x5411, 0x5451, 0x5450, 0x5401)
 """FIONBIO, FIONREAD, TIOCOUTQ, FIOCLEX, FIONCLEX, TCGETS (Python's `isatty`). Not TIOCSTI: it types for others."""
 _PRCTLS: Final = (15, 16, 0x53564D41)

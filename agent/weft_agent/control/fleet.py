@@ -1,0 +1,285 @@
+"""All workers of the node: one task per slot starts a worker, sees it die, and starts the next one at once.
+
+Theory: a slot is a number and a task. A worker that ran for a while is replaced without delay, one that dies young is
+replaced ever more slowly (50 ms, doubling, to 5 s). A worker whose data path has not answered its self-test for a long time
+is as good as dead and is killed. Control keeps every listener, so connections wait in the kernel's queue or go to the other
+workers meanwhile. Starting takes 0.2 s (measured, imports included), which is why no spare worker is kept warm.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import trio
+
+from weft_agent.channel import Link, memfd
+from weft_agent.channel.layout import BUCKETS_BYTES
+from weft_agent.channel.messages import Adopted, Hello, from_worker_decoder
+from weft_agent.control.adoption import Orphan
+from weft_agent.control.desired import Desired
+from weft_agent.control.process import NeedsStock, WorkerProcess
+from weft_agent.control.state_directory import StateDirectory
+from weft_agent.control.worker_output import follow_lines, pipe
+from weft_agent.keeper.launch import spawn
+from weft_agent.telemetry.counters import CounterPage, new_page
+from weft_agent.telemetry.log import Log
+from weft_agent.telemetry.metrics import Metrics
+from weft_agent.telemetry.pages import Pages, WorkerPage
+from weft_agent.telemetry.sink import Sink
+
+FIRST_BACKOFF_S: Final = 0.05
+LONGEST_BACKOFF_S: Final = 5.0
+QUIET_S: Final = 10.0
+RESCUE_SOCKETS: Final = 8
+"""So many controls in a row may die while they adopt."""
+ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """How workers are started."""
+
+    size: int
+    argv: Sequence[str]
+    """Command line without `--channel` and what follows it."""
+    limits: Mapping[str, float]
+    """Overrides of the defaults."""
+    drain_timeout_s: float
+    log_format: Literal["json", "text"]
+    token: bytes
+
+
+class Fleet:
+    """The workers.
+
+    Args:
+        settings: how they are started.
+        state: where they are recorded.
+        log: told of their lives.
+        metrics: count them.
+        pages: their counters.
+        sink: where their access log goes.
+        needs_stock: told of their requests for sockets.
+    """
+
+    def __init__(
+        self,
+        settings: FleetSettings,
+        state: StateDirectory,
+        log: Log,
+        metrics: Metrics,
+        pages: Pages,
+        sink: Sink,
+        needs_stock: NeedsStock,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._log = log
+        self._metrics = metrics
+        self._pages = pages
+        self._sink = sink
+        self._needs_stock = needs_stock
+        self._buckets_fd = memfd.shared("weft-buckets", BUCKETS_BYTES)
+        self._slots: dict[int, WorkerProcess] = {}
+        self._surplus: list[WorkerProcess] = []
+        self._stop = trio.Event()
+        self._ended = trio.Event()
+        self._pipes: trio.Nursery | None = None
+        self.desired = Desired()
+        self.joined: Callable[[WorkerProcess], None] = lambda worker: None
+        """Told of each worker that joins; gives it what is its own (self-test listener, first stock)."""
+
+    # -- what others ask ------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many workers there should be."""
+        return self._settings.size
+
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """The workers that are there now, by slot."""
+        return [self._slots[slot] for slot in sorted(self._slots)]
+
+    def changed(self) -> None:
+        """Tell every worker what is new in `desired`."""
+        for worker in self.workers:
+            worker.tell(self.desired)
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self, orphans: Sequence[Orphan]) -> None:
+        """Keep every slot filled until `drain` has ended the last worker.
+
+        Args:
+            orphans: workers that a former control left behind.
+        """
+        if orphans:
+            self._share_buckets(orphans[0].buckets_fd)
+        by_slot = {orphan.slot: orphan for orphan in orphans}
+        async with trio.open_nursery() as self._pipes:
+            async with trio.open_nursery() as nursery:
+                for slot in range(self._settings.size):
+                    nursery.start_soon(self._keep, slot, by_slot.pop(slot, None))
+                for orphan in by_slot.values():
+                    nursery.start_soon(self._retire, orphan)
+            self._pipes.cancel_scope.deadline = trio.current_time() + 0.5  # last lines may still be in the pipes
+        self._ended.set()
+
+    async def late(self, orphan: Orphan) -> None:
+        """Take in an orphan whose slot was filled in the meantime: it may finish what it holds."""
+        await self._retire(orphan)
+
+    async def drain(self, timeout_s: float) -> int:
+        """Let every worker finish and end; return how many connections were cut.
+
+        Args:
+            timeout_s: given to the workers; those that are still there two seconds later are killed.
+        """
+        self._stop.set()
+        leaving = [*self.workers, *self._surplus]
+        for worker in leaving:
+            worker.drain(timeout_s)
+        with trio.move_on_after(timeout_s + 2.0):
+            await self._ended.wait()
+        for worker in leaving:
+            if worker.state != "gone":
+                self._log.warning("worker-killed", worker=worker.slot, reason="it did not end after its drain")
+                worker.kill()
+        await self._ended.wait()
+        return sum(worker.cut for worker in leaving)
+
+    async def _keep(self, slot: int, orphan: Orphan | None) -> None:
+        backoff_s = 0.0
+        while not self._stop.is_set():
+            began_s = trio.current_time()
+            try:
+                worker = self._adopt(orphan) if orphan is not None else self._start(slot)
+            except OSError as exc:
+                self._log.error("worker-not-started", worker=slot, error=str(exc))
+            else:
+                await self._live(worker)
+            orphan = None
+            if self._stop.is_set():
+                return
+            self._metrics.add("weft_worker_restarts_total", worker=str(slot))
+            young = trio.current_time() - began_s < QUIET_S
+            backoff_s = min(max(backoff_s * 2, FIRST_BACKOFF_S), LONGEST_BACKOFF_S) if young and backoff_s else 0.0
+            if young and not backoff_s:
+                backoff_s = FIRST_BACKOFF_S  # the first replacement is immediate, the second waits
+            else:
+                with trio.move_on_after(backoff_s):
+                    await self._stop.wait()
+
+    async def _live(self, worker: WorkerProcess) -> None:
+        self._slots[worker.slot] = worker
+        self._pages.join(worker.page)
+        self._record()
+        worker.tell(self.desired)
+        self.joined(worker)
+        try:
+            await worker.run()
+        finally:
+            del self._slots[worker.slot]
+            self._pages.retire(worker.page)
+        self._record()
+        if not self._stop.is_set():
+            self._log.warning("worker-replaced", worker=worker.slot, pid=worker.pid)
+
+    async def _retire(self, orphan: Orphan) -> None:
+        """Let a worker go that there is no slot for."""
+        worker = self._adopt(orphan)
+        self._log.info("worker-surplus", worker=worker.slot, pid=worker.pid)
+        self._surplus.append(worker)
+        self._pages.join(worker.page)
+        worker.drain(self._settings.drain_timeout_s)
+        try:
+            await worker.run()
+        finally:
+            self._surplus.remove(worker)
+            self._pages.retire(worker.page)
+
+    def _record(self) -> None:
+        self._state.write("workers.json", [[worker.slot, worker.pid] for worker in self.workers])
+
+    # -- making ---------------------------------------------------------------------------------------------------
+
+    def _start(self, slot: int) -> WorkerProcess:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        counters_fd = new_page(slot)
+        log_read, log_write = pipe(writer_waits=False)
+        errors_read, errors_write = pipe(writer_waits=True)
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        rescues = _rescue_sockets(RESCUE_SOCKETS)
+        try:
+            argv = [*self._settings.argv, "--channel", "3"]
+            argv += ["--root", str(self._state.root_directory), "--control", str(self._state.worker_directory)]
+            pid = spawn(argv, ENVIRONMENT, _above(4, null, null, errors_write, theirs.fileno()), own_group=True)
+            page = WorkerPage(CounterPage(counters_fd))
+            link = Link(ours, from_worker_decoder)
+            worker = WorkerProcess(slot, pid, os.pidfd_open(pid), link, page, self._log, self._needs_stock)
+            hello = Hello(
+                worker=slot,
+                workers=self._settings.size,
+                limits=dict(self._settings.limits),
+                token=self._settings.token,
+                log_format=self._settings.log_format,
+            )
+            worker.send(hello, (counters_fd, self._buckets_fd, log_write, *(item.fileno() for item in rescues)))
+        finally:
+            theirs.close()
+            for fd in (counters_fd, log_write, errors_write, null):
+                os.close(fd)
+            for rescue in rescues:
+                rescue.close()
+        self._follow(worker, log_read, errors_read)
+        return worker
+
+    def _adopt(self, orphan: Orphan) -> WorkerProcess:
+        page = WorkerPage(CounterPage(orphan.counters_fd))
+        page.add(orphan.series)
+        os.close(orphan.counters_fd)
+        os.close(orphan.buckets_fd)
+        worker = WorkerProcess(orphan.slot, orphan.pid, orphan.pidfd, orphan.link, page, self._log, self._needs_stock)
+        worker.assume(list(orphan.pods))
+        worker.state = "loading"
+        log_read, log_write = pipe(writer_waits=False)
+        errors_read, errors_write = pipe(writer_waits=True)
+        rescues = _rescue_sockets(1)
+        worker.send(
+            Adopted(workers=self._settings.size), (log_write, errors_write, *(item.fileno() for item in rescues))
+        )
+        for fd in (log_write, errors_write):
+            os.close(fd)
+        for rescue in rescues:
+            rescue.close()
+        self._follow(worker, log_read, errors_read)
+        self._log.info("worker-adopted", worker=orphan.slot, pid=orphan.pid, pods=len(orphan.pods))
+        return worker
+
+    def _share_buckets(self, fd: int) -> None:
+        """Go on with the rate-limit buckets that the orphans share; all of them have the same memory."""
+        os.close(self._buckets_fd)
+        self._buckets_fd = os.dup(fd)
+
+    def _follow(self, worker: WorkerProcess, log_read: int, errors_read: int) -> None:
+        def tell(lines: bytes) -> None:
+            for line in lines.decode("utf-8", "backslashreplace").splitlines():
+                self._log.warning("worker-stderr", worker=worker.slot, pid=worker.pid, line=line)
+
+        assert self._pipes is not None, "workers are made inside `run`"
+        self._pipes.start_soon(follow_lines, log_read, self._sink.put)
+        self._pipes.start_soon(follow_lines, errors_read, tell)
+
+
+def _rescue_sockets(count: int) -> list[socket.socket]:
+    return [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
+
+
+def _above(lowest: int, *fds: int) -> tuple[int, ...]:
+    """Check that descriptors lie above those they will become; control holds the low ones from its first moment."""
+    if min(fds) < lowest:
+        raise OSError(9, f"descriptors {fds} are too low; standard input, output and error must be open")
+    return fds

@@ -1,0 +1,118 @@
+"""The agent's own directory: locked by one control at a time, and what a next control finds in it.
+
+<state>/                 0700, on a tmpfs
+lock                 held by the living control
+token                0600: the secret that orphans show
+workers.json         slots and processes, so that the next control knows whom to wait for
+captured.json        pods whose namespaces hold our rules
+last-good.json       see `weft_agent.control.config_files`
+retired.msgpack      counters of dead workers
+admin.sock           0600
+workers/sock         where orphans are adopted; the only thing of the host that a worker sees
+root/                empty: mount point of the workers' root
+"""
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+TOKEN_BYTES: Final = 32
+
+
+class StateDirectoryError(Exception):
+    """The directory cannot be used; the message says why and what to do."""
+
+
+class StateDirectory:
+    """The directory, locked for as long as this value lives.
+
+    Args:
+        path: created when missing.
+
+    Raises:
+        StateDirectoryError: it cannot be made, or another agent holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.chmod(0o700)
+            for name, mode in (("workers", 0o711), ("root", 0o711)):
+                (path / name).mkdir(exist_ok=True)
+                (path / name).chmod(mode)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise StateDirectoryError(
+                f"cannot use {path} as state directory: {exc}; choose another with --state"
+            ) from exc
+
+    def lock(self) -> bool:
+        """Take the lock if it is free."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._lock)
+
+    @property
+    def worker_directory(self) -> Path:
+        """The directory of the adoption socket."""
+        return self.path / "workers"
+
+    @property
+    def root_directory(self) -> Path:
+        """The mount point of the workers' root."""
+        return self.path / "root"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The admin socket."""
+        return self.path / "admin.sock"
+
+    @property
+    def retired_counters(self) -> Path:
+        """The counters of dead workers."""
+        return self.path / "retired.msgpack"
+
+    def token(self) -> bytes:
+        """Return the secret, made at first use."""
+        path = self.path / "token"
+        try:
+            token = path.read_bytes()
+            if len(token) == TOKEN_BYTES:
+                return token
+        except FileNotFoundError:
+            pass
+        token = secrets.token_bytes(TOKEN_BYTES)
+        _write(path, token)
+        return token
+
+    def write(self, name: str, value: object) -> None:
+        """Write a small record, atomically."""
+        _write(self.path / name, msgspec.json.encode(value))
+
+    def read(self, name: str, python_type: type[T]) -> T | None:
+        """Return a record, None when there is none that can be read."""
+        try:
+            return msgspec.json.decode((self.path / name).read_bytes(), type=python_type)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    new = path.with_suffix(".new")
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+    os.replace(new, path)
