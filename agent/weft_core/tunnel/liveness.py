@@ -3,7 +3,7 @@
 Theory: any byte received is a sign of life, so a busy tunnel needs no PING. The clock is only known at `tick`, and a byte
 seen since the last tick may be as old as that tick: silence is counted from there, which asks a little early and never
 late. Detection takes at most interval plus timeout (fault F23: 20 s). A tick that comes late (this process was stopped, the
-machine slept) proves nothing about the peer; the wait for its answer is prolonged by as much.
+machine slept) proves nothing about the peer, whose answer may wait in our socket: the wait begins anew.
 """
 
 from enum import Enum
@@ -55,7 +55,7 @@ class Liveness:
             self._heard_at = self._last_tick
             self._asked_at = None
         elif self._asked_at is not None and now - self.deadline > LATE_S:
-            self._asked_at += now - self.deadline
+            self._asked_at = now
         self.heard = False
         self._last_tick = now
         return self._judge(now, self._heard_at)
