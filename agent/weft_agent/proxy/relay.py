@@ -113,6 +113,10 @@ class Relay:
         if len(first):
             self._down.feed(first)
 
+    def note_given(self, size: int) -> None:
+        """Count bytes from downstream that reached upstream before the relay existed."""
+        self._down.moved += size
+
     def give_back(self, first: Buffer) -> None:
         """Pass on bytes that were read from upstream before the relay existed."""
         if len(first):

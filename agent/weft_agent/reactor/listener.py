@@ -16,8 +16,8 @@ ACCEPTS_PER_TURN: Final = 16
 RETRY_S: Final = 0.1
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-Accepted = Callable[[socket.socket, str], None]
-"""Takes the non-blocking connection and the peer's address (text, IPv4-mapped as it comes)."""
+Accepted = Callable[[socket.socket, tuple[str, int]], None]
+"""Takes the non-blocking connection and the peer's address and port."""
 
 
 class Listener:
@@ -56,7 +56,7 @@ class Listener:
                     return
                 continue
             conn.setblocking(False)
-            self._accepted(conn, address[0])
+            self._accepted(conn, address[:2])
 
     def _pause(self) -> None:
         self._exhausted()

@@ -6,8 +6,8 @@ business (`weft_agent.proxy.inbound`, `.outbound`).
 Does not belong here: policy, routes, sockets.
 """
 
-from weft_agent.proxy.http1.planner import Exchange, Planner
+from weft_agent.proxy.http1.planner import Planner
 from weft_agent.proxy.http1.session import Session
 from weft_agent.proxy.http1.upstream import Upstream
 
-__all__ = ["Exchange", "Planner", "Session", "Upstream"]
+__all__ = ["Planner", "Session", "Upstream"]

@@ -10,21 +10,6 @@ if TYPE_CHECKING:
     from weft_agent.proxy.http1.upstream import Upstream
 
 
-class Plan:
-    """What holds for all requests that look alike; made once, shared, never changed afterwards."""
-
-    __slots__ = ("host", "path", "request_timeout_s", "route", "target")
-
-    def __init__(self, *, path: bytes, host: bytes) -> None:
-        self.path = path
-        """Canonical path: what was judged, what is logged, what is forwarded."""
-        self.host = host
-        self.target: bytes | None = None
-        """Path to forward in place of the one sent; None: as it was sent."""
-        self.route = ""
-        self.request_timeout_s: float | None = None
-
-
 class Planner(Protocol):
     """Decides on requests of one caller's connection and finds upstreams for them."""
 

@@ -17,12 +17,12 @@ read after an exchange whose request body was not consumed: the connection close
 
 from typing import TYPE_CHECKING, Final
 
-from weft_agent.proxy.http1.planner import Plan, Planner
+from weft_agent.proxy.http1.planner import Planner
 from weft_agent.proxy.relay import Relay
 from weft_agent.proxy.rescue import error_answer, refusal_answer
 from weft_agent.reactor import Buffer, End, Reactor, Timer
 from weft_contract.limits import KIB, Limits
-from weft_core.decision import Denied
+from weft_core.decision import Denied, Permit
 from weft_core.errors import (
     ClientGoneError,
     IdleTimeoutError,
@@ -72,8 +72,8 @@ class Session:
     __slots__ = (
         "_backlog", "_body_bytes", "_body_since", "_chunks", "_draining", "_half_closed", "_head_sent", "_interim_ok",
         "_keep_alive", "_left", "_limits", "_outgoing", "_pending", "_relay", "_state", "_timer", "deadline", "denied",
-        "end", "head", "in_wheel", "method", "plan", "planner", "reactor", "received_bytes", "sent_bytes", "started",
-        "status", "tries", "upstream", "upstream_address",
+        "end", "head", "host", "in_wheel", "method", "path", "permit", "planner", "reactor", "received_bytes", "route",
+        "sent_bytes", "started", "status", "target", "tries", "upstream", "upstream_address",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, end: End, limits: Limits, planner: Planner) -> None:
@@ -98,7 +98,11 @@ class Session:
         self.upstream: Upstream | None = None
         self.head: RequestHead | None = None
         self.method = b""
-        self.plan: Plan | None = None
+        self.path = self.host = b""
+        self.route = ""
+        self.target: bytes | None = None
+        """Target to forward in place of the one sent, set by the planner; None: as it was sent."""
+        self.permit: Permit | None = None
         self.denied: Denied | None = None
         self.started = reactor.now
         self.status = 0
@@ -181,7 +185,9 @@ class Session:
         self.status = self.tries = self.sent_bytes = 0
         self.received_bytes = head.size
         self.denied = None
-        self.plan = None
+        self.permit = None
+        self.target = None
+        self.path = self.host = b""
         self.upstream_address = ""
         self._head_sent = False
         self._keep_alive = head.keep_alive and not self._draining
@@ -254,17 +260,16 @@ class Session:
 
     # -- the planner's answers ----------------------------------------------------------------------------------------
 
-    def forward(self, upstream: "Upstream", *, target: bytes | None = None, block: bytes | None = None) -> None:
+    def forward(self, upstream: "Upstream", *, block: bytes | None = None) -> None:
         """Send the request to `upstream`.
 
         Args:
             upstream: idle and connected.
-            target: replaces the request target; None: as sent.
             block: replaces the field lines; None: as sent.
         """
-        head = self.head
+        head, target = self.head, self.target
         if head is None or self._state == OVER:
-            self.planner.release(self, upstream, reusable=True)
+            upstream.drop()
             return
         outgoing = self._outgoing
         if outgoing is None or target is not None or block is not None:
@@ -342,7 +347,14 @@ class Session:
         self.deadline = self.reactor.now + self._limits.stream_idle_timeout_s
         changed = self.planner.response_block(self, head)
         keep_alive = self._keep_alive and self._state == SENT and head.length != -2 and not self._draining
-        if head.raw and changed is None and keep_alive and head.length >= 0 and self.head is not None and self.head.minor:
+        if (
+            head.raw
+            and changed is None
+            and keep_alive
+            and head.length >= 0
+            and self.head is not None
+            and self.head.minor
+        ):
             data = buffer
         else:
             self._keep_alive = keep_alive

@@ -11,9 +11,11 @@ An upstream whose response did not end where its framing said, or that was told 
 
 from typing import TYPE_CHECKING, Final
 
+from weft_agent.proxy.connect_head import read_answer
 from weft_agent.reactor import Buffer, End
 from weft_contract.limits import Limits
 from weft_core.errors import RemoteProtocolError, UpstreamProtocolError, UpstreamResetError, WeftError
+from weft_core.facts import Header
 from weft_core.http1 import CHUNKED, UNTIL_EOF, ChunkedDecoder, ResponseHead, parse_response
 
 if TYPE_CHECKING:
@@ -33,18 +35,20 @@ class Upstream:
     """Receiver of one upstream end.
 
     Args:
-        end: connected and started; owned from now on.
+        end: connected; owned from now on; None: `attach` gives it later (a stream is opened with its receiver).
         limits: head limits, 1xx count.
         address: `ip:port` for logs.
     """
 
     __slots__ = (
         "_chunks", "_interim", "_left", "_limits", "_pending", "_state", "address", "deadline", "end", "in_wheel",
-        "keep_alive", "on_gone", "session", "uses",
+        "keep_alive", "key", "on_gone", "parked_before", "session", "uses",
     )  # fmt: skip
 
-    def __init__(self, end: End, limits: Limits, address: str) -> None:
-        self.end = end
+    def __init__(self, end: End | None, limits: Limits, address: str) -> None:
+        self.end: End
+        self.key = ("", 0)
+        """Which pool it belongs to."""
         self.address = address
         self.session: Session | None = None
         self.keep_alive = True
@@ -52,13 +56,20 @@ class Upstream:
         self.on_gone: Callable[[Upstream], None] | None = None
         self.deadline = 0.0
         self.in_wheel = False
+        self.parked_before = False
         self._limits = limits
         self._state = IDLE
         self._pending = b""
         self._left = 0
         self._interim = 0
         self._chunks: ChunkedDecoder | None = None
-        end.receiver = self
+        if end is not None:
+            self.end = end
+            end.receiver = self
+
+    def attach(self, stream: End) -> None:
+        """Take the stream that was opened with this as its receiver."""
+        self.end = stream
 
     def begin(self, session: "Session") -> None:
         """Serve `session` for one exchange; the caller writes the request."""
@@ -98,6 +109,14 @@ class Upstream:
             self.session.response_body(data)
         else:  # unsolicited: never to be taken for the next answer
             self.drop()
+
+    def headers(self, headers: list[Header], end_stream: bool) -> None:
+        """Read the answer of a destination's agent to the stream we opened."""
+        error = read_answer(headers)
+        if error is not None:
+            self.lost(error)
+        elif end_stream:
+            self.eof()
 
     def eof(self) -> None:
         """Handle the upstream's end of stream."""

@@ -1,0 +1,165 @@
+"""What a worker knows of one captured pod: its resource, its listeners, its sockets in stock, its live connections."""
+
+import socket
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from weft_agent.channel.messages import Family, NeedStock, Role
+from weft_agent.proxy.backports import BackPorts
+from weft_agent.proxy.http1.upstream import Upstream
+from weft_agent.proxy.meter import Party, party_of
+from weft_agent.proxy.stock import Stock, Taker
+from weft_agent.reactor import Listener, Reactor
+from weft_contract.identity import SpiffeId, parse_spiffe_id
+from weft_contract.limits import Limits
+from weft_core.snapshot import WorkloadTable
+
+if TYPE_CHECKING:
+    from weft_agent.proxy.inbound_http import Admission
+
+PARKED_MAX: Final = 256
+"""Idle upstream connections kept per endpoint; more concurrent callers than this dial anew."""
+
+
+class Pod:
+    """One captured pod.
+
+    Args:
+        key: `namespace/name`.
+        uid: Kubernetes' uid; a pod of the same name with another uid is another pod.
+        reactor: the worker's loop.
+        limits: how long to wait for sockets.
+        ask: sends to control.
+    """
+
+    __slots__ = (
+        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gone", "key", "learned", "listeners",
+        "on_stock_wait", "party", "table", "uid",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: str, uid: str, reactor: Reactor, limits: Limits, ask: Callable[[NeedStock], None], rng: Random
+    ) -> None:
+        self.key = key
+        self.uid = uid
+        self._reactor = reactor
+        self._limits = limits
+        self._ask = ask
+        self._stocks: dict[tuple[Role, Family], Stock] = {}
+        self.back_ports = BackPorts(rng)
+        self.listeners: list[Listener] = []
+        self.table: WorkloadTable | None = None
+        self.party = Party()
+        self.connections = 0
+        self.gone = False
+        self.on_stock_wait: Callable[[Role, Family], None] = lambda role, family: None
+        self._parked: dict[tuple[str, int], list[Upstream]] = {}
+        self.admissions: dict[tuple[str, int], "Admission"] = {}
+        """How this pod's calls to pods of the same node are admitted, by their uid and port."""
+        self.learned: dict[int, str] = {}
+        """Pod port → what its connections were found to speak (`opaque` where the server spoke first)."""
+
+    def bind(self, table: WorkloadTable | None) -> None:
+        """Take the workload's present tables; None: it is not in the configuration (any more)."""
+        self.table = table if table is not None and table.workload.uid == self.uid else None
+        if self.table is not None:
+            self.party = party_of(self.table.workload)
+
+    @property
+    def namespace(self) -> str:
+        """The pod's namespace."""
+        return self.key.partition("/")[0]
+
+    @property
+    def identity(self) -> SpiffeId | None:
+        """Who this pod is; None while its resource is unknown."""
+        return parse_spiffe_id(self.table.workload.identity) if self.table is not None else None
+
+    def address(self, family: Family) -> str | None:
+        """Return the pod's own address of a family."""
+        if self.table is None:
+            return None
+        wanted = family == 6
+        return next((text for text in self.table.workload.addresses if (":" in text) == wanted), None)
+
+    # -- connections that rest between requests -----------------------------------------------------------------------
+
+    def park(self, upstream: Upstream, idle_s: float) -> None:
+        """Keep an idle upstream connection for this pod's next request to the same endpoint."""
+        parked = self._parked.setdefault(upstream.key, [])
+        if len(parked) >= PARKED_MAX:
+            upstream.drop()
+            return
+        parked.append(upstream)
+        before = upstream.on_gone
+        if not upstream.parked_before:
+            upstream.parked_before = True
+
+            def gone(upstream: Upstream) -> None:
+                if before is not None:
+                    before(upstream)
+                if upstream in parked:
+                    parked.remove(upstream)
+
+            upstream.on_gone = gone
+        upstream.deadline = self._reactor.now + idle_s
+        if not upstream.in_wheel:
+            self._reactor.watch(upstream)
+
+    def unpark(self, address: str, port: int) -> Upstream | None:
+        """Take back the connection that was used last."""
+        parked = self._parked.get((address, port))
+        return parked.pop() if parked else None
+
+    # -- sockets ------------------------------------------------------------------------------------------------------
+
+    def socket(self, role: Role, family: Family, taker: Taker) -> None:
+        """Get a prepared socket, now or when control sends one."""
+        if self.gone:
+            taker(None)
+            return
+        stock = self._stock(role, family)
+        waits = stock.waits
+        stock.take(taker)
+        if stock.waits != waits:
+            self.on_stock_wait(role, family)
+
+    def add_stock(self, role: Role, family: Family, sockets: list[socket.socket]) -> None:
+        """Take in what control made."""
+        self._stock(role, family).add(sockets)
+
+    def reorder(self) -> None:
+        """Ask a new control for what the old one still owed."""
+        for stock in self._stocks.values():
+            stock.reorder()
+
+    def _stock(self, role: Role, family: Family) -> Stock:
+        stock = self._stocks.get((role, family))
+        if stock is None:
+
+            def ask(count: int) -> None:
+                self._ask(NeedStock(uid=self.uid, role=role, family=family, count=count))
+
+            stock = self._stocks[role, family] = Stock(self._reactor, ask, self._limits.stock_wait_s)
+        return stock
+
+    # -- end ----------------------------------------------------------------------------------------------------------
+
+    def stop_accepting(self) -> None:
+        """Close the listeners here; they live on where others hold them."""
+        for listener in self.listeners:
+            listener.stop()
+        self.listeners.clear()
+
+    def close(self) -> None:
+        """Give up everything that is not a live connection."""
+        self.gone = True
+        self.stop_accepting()
+        for stock in self._stocks.values():
+            stock.close()
+        self._stocks.clear()
+        for parked in list(self._parked.values()):
+            for upstream in list(parked):
+                upstream.drop()
+        self._parked.clear()
