@@ -73,7 +73,7 @@ class Context:
         self.gate = HandshakeGate(limits)
         self.use_limits(limits)
         self.rng = Random()
-        self.snapshot = Snapshot.empty()
+        self.snapshot = Snapshot()
         self.generation = 0
         self.pods: dict[str, Pod] = {}
         self.by_key: dict[str, Pod] = {}

@@ -46,7 +46,7 @@ from weft_contract.problems import ContractError
 from weft_contract.resources import Resource
 from weft_core.balance import forget_gone
 from weft_core.errors import DrainDeadlineError, WeftError
-from weft_core.snapshot import SnapshotBuilder
+from weft_core.snapshot import Snapshot, SnapshotBuilder
 
 ACCOUNT_INTERVAL_S: Final = 5.0
 """How stale byte counters of long connections may be."""
@@ -155,7 +155,7 @@ class DataPlane:
         for pod in context.pods.values():
             pod.admissions.clear()
             pod.bind(snapshot.workload(pod.key))
-        forget_gone(context.states, snapshot.services.living())
+        forget_gone(context.states, _Living(snapshot))
         self._recheck.set()
         return Applied(generation=update.generation, refused=(*refused, *problems))
 
@@ -180,7 +180,7 @@ class DataPlane:
             flow.drain()
         context.reactor.settle()
         with trio.move_on_after(timeout_s):
-            while context.flows:
+            while context.flows:  # noqa: ASYNC110 - flows end in callbacks; a look every 50 ms costs less than an event each
                 await trio.sleep(DRAIN_POLL_S)
         context.reactor.refresh()
         left = list(context.flows)
@@ -233,6 +233,22 @@ class DataPlane:
 
     def _stock_wait(self, role: Role, family: Family) -> None:
         self._context.add("weft_stock_waits_total", {"role": role, "family": str(family)})
+
+
+class _Living:
+    """The endpoints that a snapshot knows, by address and port."""
+
+    __slots__ = ("_snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def __contains__(self, key: object) -> bool:
+        match key:
+            case (str(address), int(port)):
+                return self._snapshot.services.endpoint_at(address, port) is not None
+            case _:
+                return False
 
 
 def _decode(entries: Sequence[ResourceEntry]) -> tuple[list[Resource], list[tuple[str, str]]]:

@@ -81,7 +81,7 @@ class Dial:
 
     def _take(self) -> None:
         family: Family = 6 if ":" in self._address[0] else 4
-        self._pod.socket(self._role, family, self._have_socket)
+        self._pod.take_socket(self._role, family, self._have_socket)
 
     def _have_socket(self, sock: socket.socket | None) -> None:
         if self._over:
@@ -133,7 +133,7 @@ class Dial:
         self._peer = None
 
 
-def dial_application(
+def dial_application(  # noqa: PLR0913 - as for `Dial`
     permit: Permit,
     reactor: Reactor,
     limits: Limits,

@@ -20,7 +20,7 @@ from weft_agent.proxy.opaque import OpaqueFlow, View
 from weft_agent.proxy.pod import Pod
 from weft_agent.reactor import Buffer, End, TcpEnd
 from weft_core.decision import Allowed, Denied, Permit
-from weft_core.detect import Detected
+from weft_core.detect import Detected, is_tunnel
 from weft_core.errors import WeftError
 from weft_core.facts import ConnectionFacts
 from weft_core.policy import ConnectionPolicy
@@ -45,8 +45,18 @@ class Entrance:
     """
 
     __slots__ = (
-        "_accepted", "_caller", "_context", "_dial", "_end", "_facts", "_noted", "_permit", "_pod", "_refused",
-        "_waiting_eof", "_first",
+        "_accepted",
+        "_caller",
+        "_context",
+        "_dial",
+        "_end",
+        "_facts",
+        "_first",
+        "_noted",
+        "_permit",
+        "_pod",
+        "_refused",
+        "_waiting_eof",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - the connection's facts, told once, by name
@@ -332,7 +342,7 @@ class Plaintext:
                 self._entrance.gone()
 
     def _decided(self, detected: Detected | None, first: bytes) -> None:
-        if detected is not None and detected.is_tunnel:
+        if detected is not None and is_tunnel(detected):
             self._drop_ahead()
             self._tunnel(self._end, first)
             return

@@ -216,15 +216,20 @@ class Leaving:
         if isinstance(outcome, Refused):
             self._give_up(self._failure or outcome.error)
             return None
-        entry = context.snapshot.services.backend(outcome.service, outcome.port)
+        backend = context.snapshot.backend(outcome)
+        if isinstance(backend, Refused):
+            self._give_up(self._failure or backend.error)
+            return None
         chosen = None
-        if entry is not None and len(self._tried) < ATTEMPTS:
+        if len(self._tried) < ATTEMPTS:
             chosen = pick(
-                entry.endpoints, entry.algorithm, context.states, context.rng.getrandbits(32), self._tried,
+                backend.endpoints, backend.algorithm, context.states, context.rng.getrandbits(32), self._tried,
                 now=context.reactor.now,
             )  # fmt: skip
         if chosen is None:
-            self._give_up(self._failure or NoEndpointsError(f"nothing stands behind {outcome.service}:{outcome.port}"))
+            self._give_up(
+                self._failure or NoEndpointsError(f"no endpoint of {outcome.service}:{outcome.port} is left to try")
+            )
         return chosen
 
     def _have_reached(self, reached: Reached) -> None:

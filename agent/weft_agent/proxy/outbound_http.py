@@ -116,8 +116,11 @@ class OutboundHttp:
             session.route = outcome.route
             if outcome.request_timeout_s is not None:
                 session.arm(outcome.request_timeout_s)
-            entry = self._context.snapshot.services.backend(outcome.service, outcome.port)
-            self._send(session, head, entry.endpoints if entry is not None else ())
+            backend = self._context.snapshot.backend(outcome)
+            if isinstance(backend, Refused):
+                session.fail(backend.error)
+            else:
+                self._send(session, head, backend.endpoints)
         elif isinstance(outcome, Refused):
             session.route = outcome.route
             session.fail(outcome.error)
@@ -231,8 +234,8 @@ class OutboundHttp:
             return (self._destination.endpoint,)
         if not isinstance(self._forward, Forward):
             return ()
-        entry = self._context.snapshot.services.backend(self._forward.service, self._forward.port)
-        return entry.endpoints if entry is not None else ()
+        backend = self._context.snapshot.backend(self._forward)
+        return backend.endpoints if not isinstance(backend, Refused) else ()
 
     def _algorithm(self) -> str:
         destination = self._destination
@@ -257,7 +260,9 @@ class OutboundHttp:
                 now=context.reactor.now,
             )  # fmt: skip
         if endpoint is None:
-            session.fail(NoEndpointsError(f"nothing stands behind {self._destination.service or self._address[0]}"))
+            session.fail(
+                NoEndpointsError(f"no endpoint of {self._destination.service or self._address[0]} is left to try")
+            )
             return
         self._endpoint = endpoint
         state = self._state = state_of(context.states, endpoint)

@@ -55,7 +55,7 @@ class Pod:
         self.gone = False
         self.on_stock_wait: Callable[[Role, Family], None] = lambda role, family: None
         self._parked: dict[tuple[str, int], list[Upstream]] = {}
-        self.admissions: dict[tuple[str, int], "Admission"] = {}
+        self.admissions: dict[tuple[str, int], Admission] = {}
         """How this pod's calls to pods of the same node are admitted, by their uid and port."""
         self.learned: dict[int, str] = {}
         """Pod port → what its connections were found to speak (`opaque` where the server spoke first)."""
@@ -114,7 +114,7 @@ class Pod:
 
     # -- sockets ------------------------------------------------------------------------------------------------------
 
-    def socket(self, role: Role, family: Family, taker: Taker) -> None:
+    def take_socket(self, role: Role, family: Family, taker: Taker) -> None:
         """Get a prepared socket, now or when control sends one."""
         if self.gone:
             taker(None)

@@ -42,8 +42,20 @@ class Transport:
     """
 
     __slots__ = (
-        "_connection", "_engine", "_events", "_fd", "_marked", "_owner", "_plain", "_read_bytes", "_reactor", "_sock",
-        "_unsent", "deadline", "expires", "in_wheel",
+        "_connection",
+        "_engine",
+        "_events",
+        "_fd",
+        "_marked",
+        "_owner",
+        "_plain",
+        "_reactor",
+        "_read_bytes",
+        "_sock",
+        "_unsent",
+        "deadline",
+        "expires",
+        "in_wheel",
     )  # fmt: skip
 
     def __init__(

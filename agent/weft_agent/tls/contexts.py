@@ -86,7 +86,7 @@ class TlsContexts:
     """
 
     def __init__(self, own_domain: str, *, fd_directory: str = FD_DIRECTORY, limits: Limits = DEFAULT_LIMITS) -> None:
-        self._own_domain = own_domain
+        self.own_domain = own_domain
         self._fd_directory = fd_directory
         self._limits = limits
         self._anchors = Anchors()
@@ -103,7 +103,7 @@ class TlsContexts:
         Returns:
             What was left out and why; a domain with nothing usable keeps the roots it had.
         """
-        anchors, problems = read_anchors(bundles, self._own_domain, self._anchors)
+        anchors, problems = read_anchors(bundles, self.own_domain, self._anchors)
         if anchors.digest != self._anchors.digest:
             self._anchors = anchors
             for credential in self._credentials.values():
@@ -194,7 +194,7 @@ class TlsContexts:
         if context is None:
             anchors = self._anchors.of(peer_domain) if role == "client" else self._anchors
             if not anchors.by_domain:
-                raise UntrustedPeerError(f"no roots are known for trust domain {peer_domain or self._own_domain}")
+                raise UntrustedPeerError(f"no roots are known for trust domain {peer_domain or self.own_domain}")
             built = self._build(role, anchors, credential)
             context = TlsContext(built, role, identity, anchors.by_domain, self._limits)
             credential.contexts[role, peer_domain] = context
