@@ -58,7 +58,7 @@ def parse_request(buffer: bytes | bytearray | memoryview, limits: Limits, search
     data = buffer if type(buffer) is bytes else head_bytes(buffer, limits.head_bytes, searched)
     end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
     if end < 0 or end + 4 > limits.head_bytes:
-        check_prefix(data, len(buffer), limits, searched, read_request_line)
+        check_prefix(data, len(buffer), limits, searched, read_request_line, "target_too_long")
         return None
     found = _FAST(data)
     if found is not None:
@@ -72,6 +72,20 @@ def parse_request(buffer: bytes | bytearray | memoryview, limits: Limits, search
                     return RequestHead(method, target, 1, host, 0, True, block, block, end + 4, True)
             line = RequestLine(method, target, 1 if minor == b"1" else 0, None)
             return _read(line, block, special, end + 4, plain=True)
+    return slow_request(data, end, limits)
+
+
+def slow_request(data: bytes | bytearray, end: int, limits: Limits) -> RequestHead:
+    """Read a complete head line by line: the reference of the fast way.
+
+    Args:
+        data: begins with the head.
+        end: where its CRLFCRLF is.
+        limits: as for `parse_request`.
+
+    Raises:
+        RemoteProtocolError: with the first rule that is broken.
+    """
     line, block, special = tokenize_request(data, end, limits)
     plain = line.authority is None and not data.startswith(b"\r\n")
     return _read(line, block, special, end + 4, plain=plain)

@@ -55,7 +55,7 @@ def parse_response(
     data = buffer if type(buffer) is bytes else head_bytes(buffer, limits.head_bytes, searched)
     end = data.find(b"\r\n\r\n", searched - 3 if searched > 3 else 0)
     if end < 0 or end + 4 > limits.head_bytes:
-        check_prefix(data, len(buffer), limits, searched, read_status_line)
+        check_prefix(data, len(buffer), limits, searched, read_status_line, "head_too_large")
         return None
     found = _FAST(data)
     if found is not None:
@@ -67,6 +67,11 @@ def parse_response(
                 if len(length) <= _EXACT_DIGITS and IS_LENGTH(length) and name.lower() == b"content-length":
                     return ResponseHead(200, reason, 1, int(length), True, block, block, end + 4, True)
             return _read(StatusLine(int(status), reason, int(minor)), block, special, end + 4, request_method)
+    return slow_response(data, end, limits, request_method)
+
+
+def slow_response(data: bytes | bytearray, end: int, limits: Limits, request_method: bytes) -> ResponseHead:
+    """Read a complete head line by line: the reference of the fast way; arguments as in `slow_request`."""
     line, block, special = tokenize_response(data, end, limits)
     return _read(line, block, special, end + 4, request_method, plain=data[12:13] == b" ")
 
@@ -101,7 +106,10 @@ def _read(
     special = Special(found)
     options = connection_options(special.connection)
     length = _length(special, line, request_method)
-    forwarded = forwarded_lines(block, options) if special.strip else block
+    if special.lengths and _is_bodyless(line.status, request_method):  # a zero that nobody may send: RFC 9110 §8.6
+        forwarded = forwarded_lines(block, options | {b"content-length"})
+    else:
+        forwarded = forwarded_lines(block, options) if special.strip else block
     return ResponseHead(
         status=line.status,
         reason=line.reason,
@@ -126,16 +134,19 @@ def _length(special: Special, line: StatusLine, request_method: bytes) -> int:
     """
     length = content_length(special.lengths)
     chunked = is_chunked(special.codings, special.lengths, line.minor)
-    status = line.status
-    tunnel = request_method == b"CONNECT" and 200 <= status < 300
-    if status < 200 or status == 204 or tunnel:
+    if _is_bodyless(line.status, request_method):
         if chunked:
             raise refused("coding_without_content")
         if length:
             raise refused("content_without_length_zero")
-        return UNTIL_EOF if tunnel else 0
-    if status == 304 or request_method == b"HEAD":
+        return UNTIL_EOF if request_method == b"CONNECT" and line.status >= 200 else 0
+    if line.status == 304 or request_method == b"HEAD":
         return 0
     if chunked:
         return CHUNKED
     return UNTIL_EOF if length is None else length
+
+
+def _is_bodyless(status: int, request_method: bytes) -> bool:
+    """Tell whether a response may not even announce a body: 1xx, 204, and the answer that opens a tunnel."""
+    return status < 200 or status == 204 or (request_method == b"CONNECT" and status < 300)

@@ -99,6 +99,7 @@ def check_prefix(
     limits: Limits,
     searched: int,
     read_first_line: Callable[[bytes, Limits], object],
+    line_too_long: RuleName,
 ) -> None:
     """Refuse a head early: too large, a bad first line, or a character that no head may hold.
 
@@ -108,6 +109,7 @@ def check_prefix(
         limits: `head_bytes`, `target_bytes`.
         searched: bytes that were checked by an earlier call.
         read_first_line: raises what is wrong with the first line.
+        line_too_long: what a first line beyond `target_bytes` breaks.
 
     Raises:
         RemoteProtocolError: it can never become a head.
@@ -121,7 +123,7 @@ def check_prefix(
         if bad is not None:
             raise refused(_control_rule(bad.group()[:1]))
     if line_end < 0 and total >= limits.target_bytes + _LINE_EXTRA_BYTES:
-        raise refused("target_too_long")
+        raise refused(line_too_long)
     if total >= limits.head_bytes:
         raise refused("head_too_large")
 
