@@ -30,7 +30,8 @@ class TargetReference(Own, frozen=True, kw_only=True):
     kind: Annotated[str, Meta(description="Kind of the target: Service.", min_length=1, max_length=63)]
     name: Annotated[ObjectName, Meta(description="Name of the target in the policy's namespace.")]
     section_name: Annotated[
-        str | None, Meta(description="Name of one port of the Service; left out: all its ports.")
+        Annotated[str, Meta(min_length=1, max_length=63)] | None,
+        Meta(description="Name of one port of the Service; left out: all its ports."),
     ] = None
 
 
