@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from weft_agent.channel.memfd import sealed
-from weft_agent.tls import TUNNEL_ALPN, HandshakeGate, TlsContext, TlsContexts, TlsEngine, handshake
+from weft_agent.tls import TUNNEL_ALPN, HandshakeGate, TlsContext, TlsContexts, TlsEngine, Wire, handshake
 from weft_contract.identity import parse_spiffe_id
 from weft_contract.limits import DEFAULT_LIMITS, Limits
 from weft_core.errors import WeftError
@@ -136,7 +136,7 @@ async def tcp_pair() -> AsyncIterator[tuple[trio.SocketStream, trio.SocketStream
 
 
 async def shake(
-    engine: TlsEngine, wire: trio.abc.Stream, gate: HandshakeGate | None = None, *, dialled: str = ""
+    engine: TlsEngine, wire: Wire, gate: HandshakeGate | None = None, *, dialled: str = ""
 ) -> PeerCertificate:
     """Our handshake with what most tests want."""
     expected = parse_spiffe_id(dialled) if dialled else None

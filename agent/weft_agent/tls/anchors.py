@@ -19,7 +19,7 @@ from typing import Final
 
 from weft_contract.problems import Problem
 from weft_core.errors import UntrustedPeerError
-from weft_core.identity import Certificate, PemError, check_root, read_certificates
+from weft_core.identity import PemError, check_root, read_certificates
 
 MAX_ROOTS_PER_DOMAIN: Final = 100
 """A rotation needs two; the bound keeps one bundle from filling every context."""
@@ -66,10 +66,10 @@ def read_anchors(
         The roots, and everything that was left out and why.
     """
     problems: list[Problem] = []
-    owners: dict[bytes, str] = {}
+    taken: dict[bytes, _Root] = {}
     found: dict[str, frozenset[bytes]] = {}
     for domain in sorted(bundles, key=lambda name: (name != own_domain, name)):
-        roots = _read_domain(domain, bundles[domain], owners, problems)
+        roots = frozenset(root.der for root in _read_domain(domain, bundles[domain], taken, problems))
         if not roots:
             problems.append(_nothing_usable(domain, previous))
             roots = previous.by_domain.get(domain, frozenset()) if previous else frozenset()
@@ -78,27 +78,36 @@ def read_anchors(
     return Anchors(MappingProxyType(found)), tuple(problems)
 
 
+@dataclass(frozen=True, slots=True)
+class _Root:
+    domain: str
+    der: bytes
+    not_after_unix_s: int
+
+
 def _read_domain(
-    domain: str, texts: Iterable[str], owners: dict[bytes, str], problems: list[Problem]
-) -> frozenset[bytes]:
-    by_key: dict[bytes, tuple[Certificate, bytes]] = {}
+    domain: str, texts: Iterable[str], taken: dict[bytes, _Root], problems: list[Problem]
+) -> Iterable[_Root]:
+    """Read one domain; `taken` are the roots of those before it by key identifier, and is added to."""
+    by_key: dict[bytes, _Root] = {}
     for index, text in enumerate(texts):
         for der in _read_text(domain, index, text, problems):
             try:
-                root = check_root(der)
+                facts = check_root(der)
             except UntrustedPeerError as exc:
                 problems.append(_problem(domain, index, str(exc), "give the self-signed certificate of the root"))
                 continue
-            owner = owners.setdefault(root.subject_key_id, domain)
-            if owner != domain:
-                message = f"a root has the key identifier of a root of trust domain {owner!r}, and is left out"
+            other = taken.get(facts.subject_key_id)
+            if other is not None and other.der != der:
+                message = f"a root has the key identifier of a root of trust domain {other.domain!r}, and is left out"
                 problems.append(_problem(domain, index, message, "make a new root with a key of its own"))
                 continue
-            known = by_key.get(root.subject_key_id)
+            known = by_key.get(facts.subject_key_id)
             # the same key certified again: OpenSSL would take either, so only the one that lives longer stays
-            if known is None or known[0].not_after_unix_s < root.not_after_unix_s:
-                by_key[root.subject_key_id] = (root, der)
-    return frozenset(der for _, der in by_key.values())
+            if known is None or known.not_after_unix_s < facts.not_after_unix_s:
+                by_key[facts.subject_key_id] = _Root(domain, der, facts.not_after_unix_s)
+    taken.update(by_key)
+    return by_key.values()
 
 
 def _read_text(domain: str, index: int, text: str, problems: list[Problem]) -> tuple[bytes, ...]:

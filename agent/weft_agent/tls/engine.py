@@ -120,11 +120,14 @@ class TlsEngine:
         """Return the peer's leaf.
 
         Raises:
-            HandshakeError: it has shown none (yet).
+            LocalProtocolError: it has shown none yet.
         """
-        leaf = self._object.getpeercert(binary_form=True)
+        try:
+            leaf = self._object.getpeercert(binary_form=True)
+        except ValueError as exc:
+            raise LocalProtocolError("the handshake is not complete") from exc
         if leaf is None:
-            raise HandshakeError("peer showed no certificate")
+            raise LocalProtocolError("the peer has shown no certificate")
         return leaf
 
     def peer_chain(self) -> PeerChain:
@@ -182,15 +185,11 @@ class TlsEngine:
         if not self._ready or self._fault is not None:
             raise LocalProtocolError("nothing can be written on a TLS session that is not open")
         size = len(data)
-        if size <= RECORD_BYTES:
-            if size:
-                self._write(data)
-                self.records_written += 1
-            return
-        view, sent = memoryview(data), 0
-        while sent < size:  # OpenSSL takes one record per call (SSL_MODE_ENABLE_PARTIAL_WRITE)
-            sent += self._write(view[sent:])
-            self.records_written += 1
+        if size:
+            self._write(
+                data
+            )  # takes all of it: Python leaves SSL_MODE_ENABLE_PARTIAL_WRITE off, and memory is never full
+            self.records_written += -(-size // RECORD_BYTES)
 
     def pending_output(self) -> bytes:
         """Return all ciphertext that waits to be sent, and forget it."""
