@@ -62,14 +62,15 @@ class NodeReader:
         self._repeats += id(node) in self._seen
         self._seen.add(id(node))
         match node:
-            case yaml.MappingNode():
+            case yaml.MappingNode() if node.tag == _TAG + "map":
                 return self._mapping(node, path, depth)
-            case yaml.SequenceNode():
+            case yaml.SequenceNode() if node.tag == _TAG + "seq":
                 return [self.plain(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(node.value)]
             case yaml.ScalarNode():
                 return self._scalar(node, path)
             case _:
-                raise AssertionError(f"unknown node {node!r}")
+                self._refuse_tag(node, path)
+                return None
 
     def _give_up(self, node: yaml.Node, path: str, depth: int) -> None:
         if not self.broken:
@@ -80,6 +81,10 @@ class NodeReader:
     def _refuse(self, node: yaml.Node, path: str, message: str, remedy: str = "") -> None:
         line = f"line {node.start_mark.line + 1}: {message}"
         self.problems.append(Problem(path=path, message=line, remedy=remedy))
+
+    def _refuse_tag(self, node: yaml.Node, path: str) -> None:
+        self._refuse(node, path, f"tag {node.tag!r:.80} is not JSON", "write a plain value")
+        self.broken = True
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
         result: dict[str, object] = {}
@@ -127,8 +132,7 @@ class NodeReader:
             case "merge":
                 return text
             case _:
-                self._refuse(node, path, f"tag {node.tag!r:.80} is not JSON", "write a plain value")
-                self.broken = True
+                self._refuse_tag(node, path)
                 return None
 
     def _integer(self, text: str, node: yaml.ScalarNode, path: str) -> object:
