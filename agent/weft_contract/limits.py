@@ -67,7 +67,15 @@ class Limits:
     )
 
     # -- time -----------------------------------------------------------------------------------------------------
-    connect_timeout_s: float = _limit(1.0, "seconds", "one attempt to connect upstream", "linkerd2-proxy 1 s")
+    connect_timeout_s: float = _limit(
+        1.0, "seconds", "one attempt to connect where another endpoint can be tried", "linkerd2-proxy 1 s"
+    )
+    connect_patience_s: float = _limit(
+        5.0,
+        "seconds",
+        "connecting to the only or last endpoint: the kernel repeats a lost SYN after 1 and 3 s",
+        "tcp(7), tcp_syn_retries; Envoy 5 s",
+    )
     head_timeout_s: float = _limit(10.0, "seconds", "from first byte of a head to its last", "linkerd2-proxy 10 s")
     detect_timeout_s: float = _limit(
         0.1,

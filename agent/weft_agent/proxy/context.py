@@ -21,6 +21,7 @@ from weft_agent.tls import HandshakeGate, TlsContexts, TlsEngine
 from weft_agent.worker.buckets import Buckets, key_hash
 from weft_contract.identity import SpiffeId
 from weft_contract.limits import Limits
+from weft_contract.resources import Endpoint
 from weft_core.balance import States
 from weft_core.decision import Allowed, Denied, LimitRef, Permit
 from weft_core.errors import NoIdentityError, WeftError
@@ -80,6 +81,7 @@ class Context:
         self.flows: set[Flow] = set()
         self.draining = False
         self.states: States = {}
+        self._families: dict[int, tuple[tuple[Endpoint, ...], ...]] = {}
         self.learned: dict[tuple[str, int], str] = {}
         self.plain = memoryview(bytearray(256 * 1024))
         """Plaintext of tunnels, valid during one callback."""
@@ -156,6 +158,17 @@ class Context:
                 "workload": pod.party.workload, "workload_namespace": pod.party.namespace,
             },
         )  # fmt: skip
+
+    def of_family(self, endpoints: tuple[Endpoint, ...], address: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints of the family that the caller used; all of them where that family has none."""
+        kept = self._families.get(id(endpoints))
+        if kept is None or kept[0] is not endpoints:
+            if len(self._families) >= LEARNED_MAX:
+                self._families.clear()
+            v4 = tuple(endpoint for endpoint in endpoints if ":" not in endpoint.address)
+            v6 = tuple(endpoint for endpoint in endpoints if ":" in endpoint.address)
+            kept = self._families[id(endpoints)] = (endpoints, v4 or endpoints, v6 or endpoints)
+        return kept[2] if ":" in address else kept[1]
 
     def learn(self, address: tuple[str, int], kind: Literal["http1", "opaque"]) -> None:
         """Remember what a destination was found to speak."""

@@ -101,7 +101,7 @@ class Dial:
                 self._refused(exc.errno or errno.EINVAL, f"cannot bind to the client's address {self._source}: {exc}")
                 return
         self._connect = Connect(
-            self._reactor, sock, self._address, self._limits.connect_timeout_s, self._connected, self._not_connected
+            self._reactor, sock, self._address, self._limits.connect_patience_s, self._connected, self._not_connected
         )
 
     def _connected(self, sock: socket.socket) -> None:

@@ -27,7 +27,7 @@ from weft_contract.resources import Endpoint
 from weft_core.balance import pick, state_of
 from weft_core.decision import Denied
 from weft_core.detect import Detected
-from weft_core.errors import CaptureLoopError, ConnectionLimitError, NoEndpointsError, WeftError
+from weft_core.errors import CaptureLoopError, ConnectionLimitError, ConnectTimeoutError, NoEndpointsError, WeftError
 from weft_core.routing import Refused
 from weft_core.tunnel import TunnelStream
 
@@ -71,7 +71,8 @@ class Leaving:
 
     __slots__ = (
         "_address", "_attempt", "_context", "_destination", "_detecting", "_early", "_end", "_endpoint", "_eof",
-        "_failure", "_opaque", "_pod", "_reach", "_reached", "_sent_ahead", "_source", "_stream", "_timer", "_tried", "_tunnels",
+        "_failure", "_opaque", "_others", "_pod", "_reach", "_reached", "_sent_ahead", "_slow", "_source", "_stream",
+        "_timer", "_tried", "_tunnels",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +104,8 @@ class Leaving:
         self._eof = False
         self._opaque = False
         self._timer: Timer | None = None
+        self._slow: Timer | None = None
+        self._others = False
         protocol = destination.protocol
         if protocol == "http":
             self._serve_http(b"", start=True)
@@ -193,7 +196,18 @@ class Leaving:
         self._reach = Reach(
             self._context, self._tunnels, self._pod, endpoint, self._have_reached, self._not_reached, self._stream_open
         )
+        if self._others:
+            self._slow = self._context.reactor.after(self._context.limits.connect_timeout_s, self._too_slow)
         self._reach.begin()
+
+    def _too_slow(self) -> None:
+        """Try another endpoint; the only or last one is given more time."""
+        self._slow = None
+        if self._reach is not None and self._endpoint is not None:
+            self._reach.cancel()
+            where = f"{self._endpoint.address} port {self._endpoint.port}"
+            limit_s = self._context.limits.connect_timeout_s
+            self._not_reached(ConnectTimeoutError(f"no answer from {where} in {limit_s:g} s"))
 
     def _stream_open(self, stream: TunnelStream) -> None:
         """Send ahead what the caller said so far, once it is known to be opaque."""
@@ -222,8 +236,10 @@ class Leaving:
             return None
         chosen = None
         if len(self._tried) < ATTEMPTS:
+            endpoints = context.of_family(backend.endpoints, self._address[0])
+            self._others = len(endpoints) > len(self._tried) + 1
             chosen = pick(
-                backend.endpoints, backend.algorithm, context.states, context.rng.getrandbits(32), self._tried,
+                endpoints, backend.algorithm, context.states, context.rng.getrandbits(32), self._tried,
                 now=context.reactor.now,
             )  # fmt: skip
         if chosen is None:
@@ -234,6 +250,7 @@ class Leaving:
 
     def _have_reached(self, reached: Reached) -> None:
         self._reach = None
+        self._stop_slow()
         if self._endpoint is not None:
             state_of(self._context.states, self._endpoint).succeeded()
         if self._opaque:
@@ -244,6 +261,7 @@ class Leaving:
 
     def _not_reached(self, failure: Failure) -> None:
         self._reach = self._stream = None
+        self._stop_slow()
         self._failure = failure
         if isinstance(failure, WeftError) and self._endpoint is not None:
             state_of(self._context.states, self._endpoint).failed(self._context.reactor.now)
@@ -302,13 +320,19 @@ class Leaving:
             self._end.abort()
         self._pod.connections -= 1
 
+    def _stop_slow(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
     def _drop_reach(self) -> None:
+        self._stop_slow()
         if self._reach is not None:
             self._reach.cancel()
             self._reach = None
         reached, self._reached = self._reached, None
         if reached is not None:
-            reached.end.abort()
+            reached.end.close()
             if reached.pod is not None:
                 reached.pod.back_ports.release(reached.peer)
 

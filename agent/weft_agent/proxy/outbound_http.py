@@ -19,12 +19,12 @@ from weft_agent.proxy.meter import HttpMeter, Party
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.reaching import local_facts, told_source
 from weft_agent.proxy.tunnel_client import TunnelPool, Wanted
-from weft_agent.reactor import TcpEnd
+from weft_agent.reactor import TcpEnd, Timer
 from weft_contract.resources import Endpoint
 from weft_core.balance import EndpointState, pick, state_of
 from weft_core.canonical import canonical_host, canonical_target
 from weft_core.decision import Denied
-from weft_core.errors import NoEndpointsError, WeftError
+from weft_core.errors import ConnectTimeoutError, NoEndpointsError, WeftError
 from weft_core.facts import RequestFacts
 from weft_core.http1 import RequestHead, ResponseHead
 from weft_core.policy.egress import leave
@@ -47,8 +47,9 @@ class OutboundHttp:
     """
 
     __slots__ = (
-        "_address", "_admission", "_context", "_destination", "_dial", "_endpoint", "_forward", "_generation", "_meters",
-        "_pod", "_router", "_session", "_source", "_state", "_tried", "_tunnels", "_wanted",
+        "_address", "_admission", "_context", "_destination", "_dial", "_endpoint", "_forward", "_generation",
+        "_meters", "_others", "_pod", "_router", "_session", "_source", "_state", "_timer", "_tried", "_tunnels",
+        "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +78,8 @@ class OutboundHttp:
         self._admission: Admission | None = None
         self._dial: Dial | None = None
         self._wanted: Wanted | None = None
+        self._timer: Timer | None = None
+        self._others = False
         context.flows.add(self)
 
     def attach(self, session: Session) -> None:
@@ -120,7 +123,7 @@ class OutboundHttp:
             if isinstance(backend, Refused):
                 session.fail(backend.error)
             else:
-                self._send(session, head, backend.endpoints)
+                self._send(session, head, self._context.of_family(backend.endpoints, self._address[0]))
         elif isinstance(outcome, Refused):
             session.route = outcome.route
             session.fail(outcome.error)
@@ -186,12 +189,7 @@ class OutboundHttp:
         """Release what belonged to the caller's connection."""
         self._context.flows.discard(self)
         self._done_with_endpoint()
-        if self._dial is not None:
-            self._dial.cancel()
-            self._dial = None
-        if self._wanted is not None:
-            self._wanted.cancel()
-            self._wanted = None
+        self._forget_attempt()
         self._pod.connections -= 1
 
     # -- flow ---------------------------------------------------------------------------------------------------------
@@ -235,7 +233,7 @@ class OutboundHttp:
         if not isinstance(self._forward, Forward):
             return ()
         backend = self._context.snapshot.backend(self._forward)
-        return backend.endpoints if not isinstance(backend, Refused) else ()
+        return self._context.of_family(backend.endpoints, self._address[0]) if not isinstance(backend, Refused) else ()
 
     def _algorithm(self) -> str:
         destination = self._destination
@@ -265,6 +263,7 @@ class OutboundHttp:
             )
             return
         self._endpoint = endpoint
+        self._others = len(endpoints) > 1
         state = self._state = state_of(context.states, endpoint)
         state.started()
         target_pod = context.local(endpoint.address)
@@ -278,10 +277,10 @@ class OutboundHttp:
 
     def _admitted(self, session: Session, head: RequestHead, target: Pod, endpoint: Endpoint) -> bool:
         """Ask the inbound policy of a pod on this node."""
-        admission = self._pod.admissions.get((target.uid, endpoint.port))
+        admission = self._pod.admissions.get((target.uid, endpoint.address, endpoint.port))
         if admission is None:
             facts = local_facts(self._pod, endpoint)
-            admission = self._pod.admissions[target.uid, endpoint.port] = Admission(
+            admission = self._pod.admissions[target.uid, endpoint.address, endpoint.port] = Admission(
                 self._context, target, facts, self._pod.party
             )
         self._admission = admission
@@ -306,6 +305,8 @@ class OutboundHttp:
     def _connect(self, endpoint: Endpoint, target: Pod | None) -> None:
         context, address = self._context, (endpoint.address, endpoint.port)
         session = self._session
+        if self._others and session is not None and session.tries + 1 < ATTEMPTS:
+            self._timer = context.reactor.after(context.limits.connect_timeout_s, self._too_slow)
         if target is not None and self._admission is not None and session is not None and session.permit is not None:
             self._dial = dial_application(
                 session.permit, context.reactor, context.limits, target, address, self._admission.facts.source_address,
@@ -339,7 +340,29 @@ class OutboundHttp:
         upstream.attach(stream)
         self._connected(upstream)
 
+    def _too_slow(self) -> None:
+        """Try another endpoint; the only or last one is given more time."""
+        self._timer = None
+        self._forget_attempt()
+        endpoint = self._endpoint
+        where = f"{endpoint.address} port {endpoint.port}" if endpoint is not None else "the endpoint"
+        self._failed(ConnectTimeoutError(f"no answer from {where} in {self._context.limits.connect_timeout_s:g} s"))
+
+    def _forget_attempt(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._dial is not None:
+            self._dial.cancel()
+            self._dial = None
+        if self._wanted is not None:
+            self._wanted.cancel()
+            self._wanted = None
+
     def _connected(self, upstream: Upstream) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._state is not None:
             self._state.succeeded()
         if self._endpoint is not None:
@@ -348,7 +371,7 @@ class OutboundHttp:
             self._forward_on(self._session, upstream)
 
     def _failed(self, error: WeftError) -> None:
-        self._dial = self._wanted = None
+        self._forget_attempt()
         session = self._session
         if session is None or session.head is None:
             return

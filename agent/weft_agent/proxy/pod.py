@@ -34,8 +34,8 @@ class Pod:
     """
 
     __slots__ = (
-        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gone", "key", "learned", "listeners",
-        "on_stock_wait", "party", "table", "uid",
+        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gone",
+        "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +55,8 @@ class Pod:
         self.gone = False
         self.on_stock_wait: Callable[[Role, Family], None] = lambda role, family: None
         self._parked: dict[tuple[str, int], list[Upstream]] = {}
-        self.admissions: dict[tuple[str, int], Admission] = {}
-        """How this pod's calls to pods of the same node are admitted, by their uid and port."""
+        self.admissions: dict[tuple[str, str, int], Admission] = {}
+        """How this pod's calls to pods of the same node are admitted, by their uid, address and port."""
         self.learned: dict[int, str] = {}
         """Pod port → what its connections were found to speak (`opaque` where the server spoke first)."""
 

@@ -6,11 +6,14 @@ line that helps at 3 a.m.; everything put into a field is stripped of what could
 """
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 from weft_core.decision import Denied
 from weft_core.errors import RemoteProtocolError, WeftError
 from weft_core.http1 import response_bytes
+
+PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus} | {499: b"Client Closed Request"}
 
 _UNSAFE: Final = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
@@ -72,4 +75,4 @@ def _answer(status: int, kind: str, details: str, text: str, fields: bytes, meth
         b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nproxy-status: %b\r\n%b%b"
         % (len(body), proxy_status, fields, close)
     )  # fmt: skip
-    return response_bytes(status, b"", block) + (b"" if method == b"HEAD" else body)
+    return response_bytes(status, PHRASES.get(status, b""), block) + (b"" if method == b"HEAD" else body)

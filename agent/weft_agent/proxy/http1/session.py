@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_agent.proxy.http1.planner import Planner
 from weft_agent.proxy.relay import Relay
-from weft_agent.proxy.rescue import error_answer, refusal_answer
+from weft_agent.proxy.rescue import PHRASES, error_answer, refusal_answer
 from weft_agent.reactor import Buffer, End, Reactor, Timer
 from weft_contract.limits import KIB, Limits
 from weft_core.decision import Denied, Permit
@@ -321,7 +321,7 @@ class Session:
         keep = b"" if self._may_continue() else b"connection: close\r\n"
         content = b"" if self.method == b"HEAD" else body
         fields = head + b"content-length: %d\r\n" % len(body) + keep
-        self._answer(response_bytes(status, b"", fields) + content)
+        self._answer(response_bytes(status, PHRASES.get(status, b""), fields) + content)
         self._exchange_over(None)
 
     def _may_continue(self) -> bool:
