@@ -19,7 +19,7 @@ from weft_core.tunnel.breach import StreamBreachError
 from weft_core.tunnel.frames import ErrorCode
 from weft_core.tunnel.heads import UNANSWERED, check_request, check_response, check_trailers
 from weft_core.tunnel.seams import SILENCE, HeadReceiver
-from weft_core.tunnel.stream import NEVER, TunnelStream
+from weft_core.tunnel.stream import TunnelStream
 
 if TYPE_CHECKING:
     from weft_core.tunnel.engine import Engine
@@ -101,8 +101,8 @@ class Exchange:
         expected = check_request(headers, end_stream=end_stream)
         stream = engine.new_stream(stream_id, _method(headers), expected)
         if end_stream:
-            stream._peer_ended = stream._end_delivered = True
-            stream._refill_at = NEVER
+            stream._shut_in()
+            stream._end_delivered = True
         stream.block = forward
         engine.handler.opened(stream, headers, end_stream)
         stream.block = b""
@@ -121,8 +121,8 @@ class Exchange:
             stream._expected = expected
             stream._aim()
         if end_stream:
-            stream._peer_ended = stream._end_delivered = True
-            stream._refill_at = NEVER
+            stream._shut_in()
+            stream._end_delivered = True
         stream._deliver_head(headers, forward, end_stream=end_stream)
         self._engine.sent_end(stream)
 

@@ -10,7 +10,8 @@ When both END_STREAMs are on the wire the connection forgets the stream (its pla
 has seen everything too it gets `lost(None)`. `_gone` is set once nobody above is to be called any more.
 
 Arriving bytes go through `_take`, one bound method that `_aim` chooses anew whenever something changes: the receiver itself,
-the queue of a paused stream, the measure of a body with Content-Length, or nowhere. So the hot path asks no question.
+the queue of a paused stream, the measure of a body with Content-Length, or nowhere. So the hot path asks no question. For
+the same reason a side that ended has a window of -1.
 Leaving bytes go straight into the outlet while nothing waits; otherwise they queue, and the outlet gives turns.
 
 Rules for editors: `write` never calls anybody back. No callback is made from an owner's call except from `resume` (which
@@ -247,7 +248,7 @@ class TunnelStream:
     # -- sending --------------------------------------------------------------------------------------------------
 
     def _write_queued(self, data: Buffer) -> bool:
-        if self._gone:
+        if self._gone or self._error is not None:
             return True
         if not self._sending:
             raise LocalProtocolError("write before the response head, or behind finish")
@@ -368,11 +369,17 @@ class TunnelStream:
 
     def _peer_finished(self, trailers: tuple[list[Header], bytes] | None) -> None:
         """Take the peer's END_STREAM; the receiver hears of it once it has all that came before."""
-        self._peer_ended = True
-        self._refill_at = NEVER
+        self._shut_in()
         self._trailers_in = trailers
         if not (self._gone or self._paused or self._unread is not None):
             self._deliver_end()
+
+    def _shut_in(self) -> None:
+        """Note END_STREAM. No frame fits into the window any more, so the hot path hands a late one over to be judged."""
+        self._peer_ended = True
+        self._refill_at = NEVER
+        self._advertised -= self._window + 1
+        self._window = -1
 
     def _deliver_end(self) -> None:
         self._end_delivered = True
