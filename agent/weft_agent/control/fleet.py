@@ -179,11 +179,9 @@ class Fleet:
         self._record()
         worker.tell(self.desired)
         self.joined(worker)
-        try:
-            await worker.run()
-        finally:
-            del self._slots[worker.slot]
-            self._pages.retire(worker.page)
+        await worker.run()  # cancelled only when control ends; the worker lives on then, and so do its counters
+        del self._slots[worker.slot]
+        self._pages.retire(worker.page)
         self._record()
         if not self._stop.is_set():
             self._log.warning("worker-replaced", worker=worker.slot, pid=worker.pid)
@@ -195,11 +193,9 @@ class Fleet:
         self._surplus.append(worker)
         self._pages.join(worker.page)
         worker.drain(self._settings.drain_timeout_s)
-        try:
-            await worker.run()
-        finally:
-            self._surplus.remove(worker)
-            self._pages.retire(worker.page)
+        await worker.run()
+        self._surplus.remove(worker)
+        self._pages.retire(worker.page)
 
     def _record(self) -> None:
         self._state.write("workers.json", [[worker.slot, worker.pid] for worker in self.workers])

@@ -191,10 +191,11 @@ _ALL: Final = (
         owner="control",
     ),
     Family(
-        name="weft_capture_bypassed_packets_total",
+        name="weft_capture_packets_total",
         kind="counter",
-        help="Packets of captured pods that went around the agent, by why: excluded, udp, kept, dropped.",
-        labels=(*_POD, "path"),
+        help="Packets of captured pods by what the capture did with them; all kinds but captured, offered, delivered"
+        " and dropped went around the agent.",
+        labels=(*_POD, "direction", "kind"),
         owner="control",
     ),
     Family(

@@ -15,14 +15,14 @@ class Metrics:
         self._values: dict[str, dict[LabelValues, float]] = {}
         self._lock = threading.Lock()
 
-    def add(self, family: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, family: str, amount: float = 1.0, /, **labels: str) -> None:
         """Add to a counter."""
         key = _key(family, labels)
         with self._lock:
             values = self._values.setdefault(family, {})
             values[key] = values.get(key, 0.0) + amount
 
-    def set(self, family: str, value: float, **labels: str) -> None:
+    def set(self, family: str, value: float, /, **labels: str) -> None:
         """State a gauge."""
         key = _key(family, labels)
         with self._lock:
@@ -33,13 +33,13 @@ class Metrics:
         with self._lock:
             self._values[family] = dict(values)
 
-    def forget(self, family: str, **labels: str) -> None:
+    def forget(self, family: str, /, **labels: str) -> None:
         """Drop one label set, when what it describes is gone."""
         key = _key(family, labels)
         with self._lock:
             self._values.get(family, {}).pop(key, None)
 
-    def get(self, family: str, **labels: str) -> float:
+    def get(self, family: str, /, **labels: str) -> float:
         """Return a value, 0.0 where nothing was stated."""
         with self._lock:
             return self._values.get(family, {}).get(_key(family, labels), 0.0)

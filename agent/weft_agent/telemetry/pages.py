@@ -110,7 +110,7 @@ def _add(totals: Totals, key: tuple[str, LabelPairs], values: Iterable[int]) -> 
     totals[key] = list(values) if present is None else [a + b for a, b in zip(present, values, strict=True)]
 
 
-def value_of(totals: Mapping[tuple[str, LabelPairs], list[int]], family: str, **labels: str) -> int:
+def value_of(totals: Mapping[tuple[str, LabelPairs], list[int]], family: str, /, **labels: str) -> int:
     """Return the first cell summed over all series of a family that carry these labels."""
     wanted = set(labels.items())
     return sum(values[0] for (name, pairs), values in totals.items() if name == family and wanted <= set(pairs))

@@ -1,0 +1,300 @@
+"""The captures of all pods on this node: one task per pod enters, captures, notices change, and leaves.
+
+Theory: a pod is *pending* until its listeners exist in every worker and its rules are in force, then *captured*; *failed*
+says why and is tried again; *leaving* takes the rules away first and the listeners after, so that at no moment traffic goes
+to a listener that nobody serves. Listeners come before rules for the same reason.
+
+Rules are taken away only when a configuration without the pod says so, or when the agent is told to at its end. Whatever
+else ends a task, a bug included, leaves them in force. What a control had captured is recorded, so that the next one
+releases pods that left the mesh while nobody looked.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import trio
+
+from weft_agent.capture.caretaker import Caretaker
+from weft_agent.capture.network import Listeners, NamespaceFinder, PodNetwork, release_left_behind
+from weft_agent.capture.pod import CaptureState, Pod
+from weft_agent.channel.messages import PodListeners
+from weft_agent.control.desired import PodSockets
+from weft_agent.control.fleet import Fleet
+from weft_agent.control.state_directory import StateDirectory
+from weft_agent.telemetry.log import Log
+from weft_agent.telemetry.metrics import Metrics
+from weft_contract.resources import Workload
+from weft_iptables.backends import BackendName, Wanted, choose_backend
+from weft_iptables.errors import IptablesError
+from weft_iptables.namespaces import NamespaceId
+
+T = TypeVar("T")
+
+FIRST_RETRY_S: Final = 0.25
+LONGEST_RETRY_S: Final = 4.0
+LEAVE_S: Final = 10.0
+THREADS: Final = 4
+RECORD: Final = "captured.json"
+
+Recorded = tuple[str, str, int, int]
+"""Pod uid, path of its namespace, device and inode that the namespace is known by."""
+
+
+class Captures:
+    """All pods.
+
+    Args:
+        fleet: told of pods and their listeners.
+        finder: finds namespaces.
+        wanted: how rules shall be written.
+        state: where captures are recorded.
+        log: told of every change.
+        metrics: counts them.
+    """
+
+    def __init__(
+        self, fleet: Fleet, finder: NamespaceFinder, wanted: Wanted, state: StateDirectory, log: Log, metrics: Metrics
+    ) -> None:
+        self._fleet = fleet
+        self._finder = finder
+        self._wanted = wanted
+        self._state = state
+        self._log = log
+        self._metrics = metrics
+        self.pods: dict[str, Pod] = {}
+        """By uid."""
+        self.backend: BackendName | None = None
+        """How rules are written; None until that had to be decided."""
+        self.joined: Callable[[str], None] = lambda uid: None
+        """Told of each pod whose listeners the workers were given."""
+        self._choosing = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+        self._limiter = trio.CapacityLimiter(THREADS)
+        self._workloads: Mapping[str, Workload] | None = None
+        self._adopted: dict[str, Listeners] = {}
+        self._recorded = state.read(RECORD, list[Recorded]) or []
+        self._ending = False
+        self._empty = trio.Event()
+
+    # -- what others ask ------------------------------------------------------------------------------------------
+
+    def missing(self) -> Iterable[str]:
+        """Say which pods should be captured and are not."""
+        for pod in self.pods.values():
+            if pod.state in {"pending", "failed"}:
+                yield f"pod {pod.key}: {pod.state}" + (f": {pod.error}" if pod.error else "")
+
+    def adopt(self, listeners: PodListeners, sockets: Listeners) -> None:
+        """Take over the listeners that orphans share; the pod stays as it is until a configuration says otherwise."""
+        self._adopted[listeners.uid] = sockets
+        self._fleet.desired.pods[listeners.uid] = PodSockets(listeners, tuple(sockets.values()))
+
+    def want(self, workloads: Iterable[Workload]) -> None:
+        """Capture exactly these pods."""
+        self._workloads = {workload.uid: workload for workload in workloads}
+        if self._nursery is not None:
+            self._reconcile(self._workloads)
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep all captures until cancelled; rules stay in force then."""
+        caretaker = Caretaker(self.pods, self._fail, self._log, self._metrics)
+        try:
+            async with trio.open_nursery() as self._nursery:
+                if self._workloads is not None:
+                    self._reconcile(self._workloads)
+                self._nursery.start_soon(caretaker.heal)
+                self._nursery.start_soon(caretaker.count)
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+
+    def stop_accepting(self) -> None:
+        """Close control's copies of all listeners, when the workers drain."""
+        for pod in self.pods.values():
+            pod.close_listeners()
+
+    async def leave_all(self, *, release: bool) -> None:
+        """Leave every pod, when the agent ends.
+
+        Args:
+            release: True takes the rules away; False leaves them, so that nothing passes unguarded.
+        """
+        self._ending = True
+        for pod in self.pods.values():
+            pod.release = release
+            pod.scope.cancel()
+        if self.pods:
+            with trio.move_on_after(LEAVE_S):
+                await self._empty.wait()
+
+    def _reconcile(self, wanted: Mapping[str, Workload]) -> None:
+        for uid, workload in wanted.items():
+            pod = self.pods.get(uid)
+            if pod is None:
+                self._join(workload)
+            elif pod.workload != workload:
+                pod.workload = workload
+                pod.again.set()
+        for uid, pod in self.pods.items():
+            if uid not in wanted:
+                pod.release = True
+                pod.scope.cancel()
+        for uid in self._adopted.keys() - self.pods.keys():
+            self._withdraw(uid, self._adopted.pop(uid))
+        self._release_left_behind()
+        self._show()
+
+    def _join(self, workload: Workload) -> None:
+        if self._nursery is not None and not self._ending:
+            pod = Pod(workload)
+            self.pods[workload.uid] = pod
+            self._nursery.start_soon(self._keep, pod)
+
+    async def _keep(self, pod: Pod) -> None:
+        """Hold one pod's capture from its coming to its going."""
+        retry_s = FIRST_RETRY_S
+        try:
+            with pod.scope:
+                while True:
+                    pod.again = trio.Event()
+                    wait_s = float("inf")
+                    try:
+                        await self._capture(pod)
+                        retry_s = FIRST_RETRY_S
+                    except (IptablesError, OSError) as exc:
+                        self._fail(pod, exc)
+                        wait_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
+                    with trio.move_on_after(wait_s):
+                        await pod.again.wait()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + LEAVE_S):
+                await self._leave(pod)
+
+    # -- coming -----------------------------------------------------------------------------------------------------
+
+    async def _capture(self, pod: Pod) -> None:
+        backend = await self._chosen_backend()
+        path = self._finder.find(pod.workload)
+        async with pod.busy:
+            if pod.network is not None and pod.path != path:
+                await self._in_thread(pod.network.release)
+                pod.network.close()
+                pod.network = None
+            if pod.network is None:
+                pod.network = await self._in_thread(partial(PodNetwork, pod.workload, path, backend))
+                pod.path = path
+                self._record()
+            await self._give_listeners(pod, pod.network)
+            changed = await self._in_thread(partial(pod.network.capture, pod.workload))
+        if pod.state != "captured" or changed:
+            self._log.info("pod-captured", pod=pod.key, backend=backend, changed=changed, netns=str(path))
+        self._set(pod, "captured")
+
+    async def _give_listeners(self, pod: Pod, network: PodNetwork) -> None:
+        """See to it that the pod has listeners and every worker has them."""
+        uid = pod.workload.uid
+        families = await self._in_thread(network.families)
+        if uid in self._adopted:
+            pod.listeners = self._adopted.pop(uid)
+        if pod.listeners and {family for _, family in pod.listeners} != set(families):
+            self._withdraw(uid, pod.listeners)  # a family came or went: a new set, the same for every worker
+            pod.listeners = {}
+        if not pod.listeners:
+            pod.listeners = await self._in_thread(partial(network.listeners, families))
+        if uid not in self._fleet.desired.pods:
+            message = PodListeners(pod=pod.key, uid=uid, listeners=tuple(pod.listeners))
+            self._fleet.desired.pods[uid] = PodSockets(message, tuple(pod.listeners.values()))
+            self._fleet.changed()
+            self.joined(uid)
+
+    # -- going ------------------------------------------------------------------------------------------------------
+
+    async def _leave(self, pod: Pod) -> None:
+        self._set(pod, "leaving")
+        async with pod.busy:
+            if pod.network is not None:
+                if pod.release:
+                    await self._release(pod, pod.network)
+                pod.network.close()
+                pod.network = None
+        uid = pod.workload.uid
+        if pod.release:
+            self._withdraw(uid, pod.listeners)
+        del self.pods[uid]
+        if pod.release:
+            self._record()
+        if self._workloads and uid in self._workloads:
+            self._join(self._workloads[uid])  # it came back while it was leaving
+        if not self.pods:
+            self._empty.set()
+        self._show()
+
+    async def _release(self, pod: Pod, network: PodNetwork) -> None:
+        try:
+            await self._in_thread(network.release)
+            self._log.info("pod-released", pod=pod.key)
+        except (IptablesError, OSError) as exc:
+            self._log.error("pod-not-released", pod=pod.key, error=str(exc))
+
+    def _withdraw(self, uid: str, listeners: Listeners) -> None:
+        if self._fleet.desired.pods.pop(uid, None) is not None:
+            self._fleet.changed()
+        for sock in listeners.values():
+            sock.close()
+
+    def _release_left_behind(self) -> None:
+        recorded, self._recorded = self._recorded, []
+        for uid, path, device, inode in recorded:
+            if uid not in self.pods and self._nursery is not None:
+                self._nursery.start_soon(self._release_one, Path(path), NamespaceId(device, inode))
+
+    async def _release_one(self, path: Path, identity: NamespaceId) -> None:
+        try:
+            backend = await self._chosen_backend()
+            await self._in_thread(partial(release_left_behind, path, identity, backend))
+            self._log.info("pod-released", netns=str(path), reason="it left the mesh while no control was there")
+        except (IptablesError, OSError) as exc:
+            self._log.info("pod-gone", netns=str(path), error=str(exc))
+
+    # -- small things ---------------------------------------------------------------------------------------------
+
+    async def _chosen_backend(self) -> BackendName:
+        async with self._choosing:
+            if self.backend is None:
+                choice = await self._in_thread(partial(choose_backend, self._wanted))
+                self.backend = choice.name
+                rejected = [f"{name}: {reason}" for name, reason in choice.rejected.items()]
+                self._log.info("capture-backend", chosen=choice.name, rejected=rejected)
+            return self.backend
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(function, limiter=self._limiter)
+
+    def _record(self) -> None:
+        rows = [
+            (pod.workload.uid, str(pod.path), *pod.network.identity)
+            for pod in self.pods.values()
+            if pod.network is not None
+        ]
+        self._state.write(RECORD, rows)
+
+    def _fail(self, pod: Pod, error: Exception) -> None:
+        self._metrics.add("weft_capture_errors_total", **pod.labels)
+        if pod.error != str(error):
+            self._log.error("pod-not-captured", pod=pod.key, error=str(error))
+        self._set(pod, "failed", str(error))
+
+    def _set(self, pod: Pod, state: CaptureState, error: str = "") -> None:
+        pod.state = state
+        pod.error = error
+        self._show()
+
+    def _show(self) -> None:
+        states: dict[tuple[str, ...], float] = {
+            (pod.workload.namespace, pod.workload.name, pod.state): 1.0 for pod in self.pods.values()
+        }
+        self._metrics.replace("weft_capture_state", states)

@@ -1,0 +1,251 @@
+"""Control from start to end: builds its parts, joins them, obeys signals, and drains before it leaves.
+
+Theory: nothing here decides about traffic; it is the one place where the parts meet. Whatever ends control unexpectedly (a
+bug, SIGKILL, the keeper's death) leaves workers serving and rules in force, and the next control takes over. Only a drained
+stop ends the workers, and only `--remove-capture-on-exit` takes rules away.
+"""
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from weft_agent.capture.captures import Captures
+from weft_agent.capture.network import Listeners, NamedNamespaces
+from weft_agent.capture.stockroom import Stockroom
+from weft_agent.channel.messages import NeedStock
+from weft_agent.control.adoption import Adoption, Orphan
+from weft_agent.control.config_files import Config, ConfigFiles
+from weft_agent.control.endpoints import AdminEndpoint, MetricsEndpoint, Parts
+from weft_agent.control.fleet import Fleet, FleetSettings
+from weft_agent.control.health import Health
+from weft_agent.control.http_server import serve
+from weft_agent.control.identities import Identities
+from weft_agent.control.process import WorkerProcess
+from weft_agent.control.selftest import SelfTests, make_listener
+from weft_agent.control.settings import Address, Settings
+from weft_agent.control.state_directory import StateDirectory
+from weft_agent.telemetry.log import Log
+from weft_agent.telemetry.metrics import Metrics
+from weft_agent.telemetry.pages import Pages
+from weft_agent.telemetry.sink import Sink
+from weft_contract.limits import DEFAULT_LIMITS, Limits
+
+
+class KeeperGoneError(Exception):
+    """The keeper died; whoever starts the next one gets our workers, so this process makes room."""
+
+
+class Control:
+    """The running control process.
+
+    Args:
+        settings: how it was started.
+        worker_argv: command line that starts a worker, without what follows its module name.
+        state: locked.
+        sink: standard output.
+        log: the agent's log.
+        metrics: control's values.
+        lifeline: read end of the keeper's pipe; None where no keeper is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker_argv: Sequence[str],
+        state: StateDirectory,
+        sink: Sink,
+        log: Log,
+        metrics: Metrics,
+        lifeline: int | None,
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._metrics = metrics
+        self._lifeline = lifeline
+        self._limits: Limits = limits_with(settings.limits)
+        token = state.token()
+        self._state = state
+        self._adoption = Adoption(state, token, log)
+        self._pages = Pages(state.retired_counters)
+        fleet_settings = FleetSettings(
+            size=settings.workers,
+            argv=worker_argv,
+            limits=settings.limits,
+            drain_timeout_s=self._limits.drain_timeout_s,
+            log_format=settings.log_format,
+            token=token,
+        )
+        self._fleet = Fleet(fleet_settings, state, log, metrics, self._pages, sink, self._need)
+        self._captures = Captures(self._fleet, NamedNamespaces(), settings.backend, state, log, metrics)
+        self._stockroom = Stockroom(self._captures.pods, log, metrics)
+        self._config = ConfigFiles(settings.config, settings.node, state.path, log, metrics)
+        self._identities = Identities(settings.identity, self._fleet, self._limits, log, metrics)
+        self._selftests = SelfTests(metrics)
+        self._health = Health(
+            self._fleet, self._config, self._captures.missing, self._identities.warnings, self._selftests, log
+        )
+        self._stopping = trio.Event()
+        self._stop_now = trio.Event()
+        self._fleet.joined = self._worker_joined
+        self._captures.joined = self._pod_joined
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until told to stop, and drained."""
+        parts = Parts(
+            self._settings, self._fleet, self._captures, self._config, self._identities, self._health, self._pages,
+            self._metrics, self._log, self._stopping.set,
+        )  # fmt: skip
+        health = await open_listeners(self._settings.health_address)
+        metrics = await open_listeners(self._settings.metrics_address)
+        admin = [open_admin_listener(self._state.admin_socket)]
+        self._log.info(
+            "control-started",
+            pid=os.getpid(),
+            health=_ports(health),
+            metrics=_ports(metrics),
+            **self._settings.shown(),
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey_signals)
+            if self._lifeline is not None:
+                nursery.start_soon(self._hold_lifeline, self._lifeline)
+            nursery.start_soon(serve, health, self._health.handle, self._log)
+            nursery.start_soon(serve, metrics, MetricsEndpoint(parts).handle, self._log)
+            nursery.start_soon(serve, admin, AdminEndpoint(parts).handle, self._log)
+            nursery.start_soon(self._adoption.run)
+            orphans = await self._adoption.collect()
+            self._adoption.close_collection(self._fleet.late)
+            self._take_over(orphans)
+            nursery.start_soon(self._fleet.run, orphans)
+            nursery.start_soon(self._captures.run)
+            nursery.start_soon(self._stockroom.run)
+            nursery.start_soon(self._config.run, self._apply)
+            nursery.start_soon(self._identities.run)
+            nursery.start_soon(self._health.watch)
+            await self._stopping.wait()
+            await self._drain()
+            nursery.cancel_scope.cancel()
+
+    def _take_over(self, orphans: Sequence[Orphan]) -> None:
+        """Go on with what orphans hold: listeners that all of them share, and numbers that must not run backwards."""
+        self._fleet.desired.generation = max((orphan.generation for orphan in orphans), default=0)
+        taken: set[str] = set()
+        for orphan in orphans:
+            for uid, (listeners, sockets) in orphan.pods.items():
+                if uid in taken:
+                    _close(sockets)
+                    continue
+                taken.add(uid)
+                by_kind: Listeners = dict(zip(listeners.listeners, sockets, strict=True))
+                self._captures.adopt(listeners, by_kind)
+
+    def _apply(self, config: Config) -> None:
+        desired = self._fleet.desired
+        desired.generation += 1
+        desired.entries = config.entries
+        self._fleet.changed()
+        self._identities.want(frozenset(workload.identity for workload in config.workloads))
+        self._captures.want(config.workloads)
+
+    async def _drain(self) -> None:
+        self._log.info("draining", timeout_s=self._limits.drain_timeout_s)
+        self._health.draining = True
+        self._captures.stop_accepting()
+        cut = 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hurry, nursery.cancel_scope)
+            cut = await self._fleet.drain(self._limits.drain_timeout_s)
+            nursery.cancel_scope.cancel()
+        await self._captures.leave_all(release=self._settings.remove_capture_on_exit)
+        rules = "removed" if self._settings.remove_capture_on_exit else "stay in force"
+        self._log.info("drained", cut=cut, rules=rules)
+
+    async def _hurry(self, scope: trio.CancelScope) -> None:
+        """Cut the drain short when somebody asks a second time."""
+        await self._stop_now.wait()
+        for worker in self._fleet.workers:
+            worker.kill()
+        scope.cancel()
+
+    # -- what happens ---------------------------------------------------------------------------------------------
+
+    def _worker_joined(self, worker: WorkerProcess) -> None:
+        listener = make_listener()
+        with listener:
+            worker.give_selftest(listener)
+        for uid in self._fleet.desired.pods:
+            self._stockroom.first(worker, uid)
+
+    def _pod_joined(self, uid: str) -> None:
+        for worker in self._fleet.workers:
+            self._stockroom.first(worker, uid)
+
+    def _need(self, worker: WorkerProcess, need: NeedStock) -> None:
+        self._stockroom.need(worker, need)
+
+    async def _obey_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    self._config.reload()
+                    self._identities.reload()
+                elif self._stopping.is_set():
+                    self._stop_now.set()
+                else:
+                    self._stopping.set()
+
+    async def _hold_lifeline(self, lifeline: int) -> None:
+        await trio.lowlevel.wait_readable(lifeline)
+        raise KeeperGoneError("the keeper died; workers and rules stay for the next control")
+
+
+def limits_with(overrides: Mapping[str, float]) -> Limits:
+    """Return the limits in force; `parse_settings` has checked names and types."""
+    return replace(DEFAULT_LIMITS, **overrides)  # type: ignore[arg-type]  # mypy cannot know the field of each name
+
+
+async def open_listeners(address: Address) -> list[trio.SocketListener]:
+    """Listen for HTTP; the host `::` means every address of both families.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    host = None if address.host == "::" else address.host
+    return await trio.open_tcp_listeners(address.port, host=host)
+
+
+def open_admin_listener(path: Path) -> trio.SocketListener:
+    """Listen at the admin socket, which only root may use."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(mask)
+    sock.listen(16)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+
+
+def raise_descriptor_limit() -> int:
+    """Take as many descriptors as we may have; workers inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _ports(listeners: Sequence[trio.SocketListener]) -> str:
+    return ",".join(str(Address(*listener.socket.getsockname()[:2])) for listener in listeners)
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
