@@ -17,7 +17,8 @@ LAB_VARIABLE: Final = "WEFT_LAB"
 """Environment variable that marks the processes which a lab starts outside of its namespaces."""
 
 _LAB_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
-_MAX_FILE_NAME: Final = 255
+_MAX_NAMESPACE_NAME: Final = 128
+"""What the annotation `weft.dev/netns` may hold."""
 
 
 class LabNameError(ValueError):
@@ -60,9 +61,9 @@ def node_namespace(lab: str, node: str) -> str:
 def pod_namespace(lab: str, namespace: str, pod: str) -> str:
     """Return the network namespace of a pod; long names are cut and told apart by a hash."""
     name = f"{namespace_prefix(lab)}pod.{namespace}.{pod}"
-    if len(name) <= _MAX_FILE_NAME:
+    if len(name) <= _MAX_NAMESPACE_NAME:
         return name
-    return f"{name[: _MAX_FILE_NAME - 13]}-{short_hash(name, 12)}"
+    return f"{name[: _MAX_NAMESPACE_NAME - 13]}-{short_hash(name, 12)}"
 
 
 def pod_link(uid: str) -> str:

@@ -32,7 +32,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def mount(source: str | None, target: str, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:
-    """Mount a file system, or change a mount: mount(2).
+    """Mount a file system, or change a mount.
 
     Raises:
         OSError: with both paths in its message.
@@ -53,7 +53,7 @@ def bind(source: str, target: str, *, read_only: bool = False, recursive: bool =
 
 
 def detach(target: str) -> None:
-    """Unmount, at the latest when the last user is gone: umount2(2) with MNT_DETACH.
+    """Unmount, at the latest when the last user is gone (MNT_DETACH).
 
     Raises:
         OSError: it is not a mount point.
@@ -62,7 +62,7 @@ def detach(target: str) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Swap the root mount: pivot_root(2), which has no wrapper in the C library.
+    """Swap the root mount; the C library has no wrapper for it.
 
     Raises:
         OSError: see the manual page for its many conditions.
@@ -72,7 +72,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces for new ones: unshare(2).
+    """Leave namespaces for new ones.
 
     Raises:
         OSError: not allowed.
@@ -81,7 +81,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(descriptor: int, kind: int) -> None:
-    """Enter a namespace: setns(2).
+    """Enter a namespace.
 
     Raises:
         OSError: not allowed, or not a namespace of that kind.

@@ -15,13 +15,16 @@ from weft_lab.container.start_pod import START_FAILED_STATUS, enter, execute
 
 def main() -> None:
     """Take the order of `argv`: order descriptor, and a status descriptor or `-` for standard error."""
+    status = None if sys.argv[3] == "-" else int(sys.argv[3])
+    if status is not None:
+        os.set_inheritable(status, False)
     try:
         start(read_order(int(sys.argv[2]), NodeOrder))
     except (OSError, ValueError) as exc:
-        if sys.argv[3] == "-":
+        if status is None:
             print(f"error: {exc}", file=sys.stderr)  # noqa: T201  # this program's one way to speak
         else:
-            os.write(int(sys.argv[3]), json.dumps(str(exc)).encode())
+            os.write(status, json.dumps(str(exc)).encode())
         os._exit(START_FAILED_STATUS)
 
 

@@ -14,7 +14,7 @@ MEANINGLESS: Final = frozenset({
     "automountServiceAccountToken", "dnsPolicy", "stdin", "stdinOnce", "tty", "revisionHistoryLimit",
     "progressDeadlineSeconds", "managedFields", "selfLink", "internalTrafficPolicy", "sessionAffinity",
     "minReadySeconds", "ttlSecondsAfterFinished", "status", "seccompProfile", "allocateLoadBalancerNodePorts",
-    "sizeLimit", "resizePolicy", "runtimeClassName", "immutable", "completionMode", "suspend",
+    "sizeLimit", "topologySpreadConstraints", "resizePolicy", "runtimeClassName", "immutable", "completionMode", "suspend",
 })  # fmt: skip
 """Fields that are left out without a word where the lab has no use for them: their value changes nothing it does."""
 
