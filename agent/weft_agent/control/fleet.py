@@ -262,8 +262,8 @@ class Fleet:
 
     def _follow(self, worker: WorkerProcess, log_read: int, errors_read: int) -> None:
         def tell(lines: bytes) -> None:
-            for line in lines.decode("utf-8", "backslashreplace").splitlines():
-                self._log.warning("worker-stderr", worker=worker.slot, pid=worker.pid, line=line)
+            texts = lines.decode("utf-8", "backslashreplace").splitlines()
+            self._log.warning("worker-stderr", worker=worker.slot, pid=worker.pid, lines=texts)
 
         assert self._pipes is not None, "workers are made inside `run`"
         self._pipes.start_soon(follow_lines, log_read, self._sink.put)

@@ -6,6 +6,7 @@ adoption socket until the next control answers or its patience ends. Then it sho
 needs to go on (counters, buckets, listeners, the meaning of its series), and is a worker like any other.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -55,6 +56,8 @@ PATIENCE_S: Final = 60.0
 """An orphan that nobody adopts in this time drains and ends; the keeper needs at most 5 s to start a control."""
 ANNOUNCE_INTERVAL_S: Final = 1.0
 
+_PR_SET_NAME: Final = 15
+
 EXIT_DRAINED: Final = 0
 EXIT_FAULT: Final = 70
 EXIT_SANDBOX: Final = 71
@@ -77,7 +80,7 @@ def parse(argv: Sequence[str]) -> Boot:
     return Boot(int(given["--channel"]), given["--root"], given["--control"])
 
 
-def main(argv: Sequence[str], make_plane: DataPlaneFactory) -> int:
+def be_worker(argv: Sequence[str], make_plane: DataPlaneFactory) -> int:
     """Be a worker; everything it will ever need is imported by now.
 
     Returns:
@@ -88,6 +91,7 @@ def main(argv: Sequence[str], make_plane: DataPlaneFactory) -> int:
     link = Link(channel, to_worker_decoder)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's signals are meant for the keeper
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"weft-worker", 0, 0, 0)
     plan = sandbox.Plan(
         keep_fds=(0, 1, 2, boot.channel_fd),
         mount_point=boot.mount_point,
