@@ -87,8 +87,10 @@ class TlsContexts:
 
     def __init__(self, own_domain: str, *, fd_directory: str = FD_DIRECTORY, limits: Limits = DEFAULT_LIMITS) -> None:
         self.own_domain = own_domain
+        """May be assigned when the mesh's configuration arrives; holds from the next `put_bundles` on."""
+        self.limits = limits
+        """May be assigned before the first context is asked for."""
         self._fd_directory = fd_directory
-        self._limits = limits
         self._anchors = Anchors()
         self._credentials: dict[SpiffeId, _Credential] = {}
 
@@ -124,8 +126,8 @@ class TlsContexts:
                 what was in force stays.
         """
         try:
-            chain = read_certificates(chain_pem, at_most=self._limits.chain_length)
-            own = verify_own(chain, now_unix_s, self._limits)
+            chain = read_certificates(chain_pem, at_most=self.limits.chain_length)
+            own = verify_own(chain, now_unix_s, self.limits)
             if own.identity != identity:
                 raise IdentityMismatchError(f"certificate is of {own.identity}, not of {identity}")
             credential = _Credential(fd, hashlib.sha256(b"".join(chain)).digest(), own.not_after_unix_s)
@@ -188,7 +190,7 @@ class TlsContexts:
         credential = self._credentials.get(identity)
         if credential is None:
             raise NoIdentityError(f"there is no certificate for {identity} (yet)")
-        if now_unix_s > credential.not_after_unix_s + self._limits.clock_skew_s:
+        if now_unix_s > credential.not_after_unix_s + self.limits.clock_skew_s:
             raise NoIdentityError(f"the certificate of {identity} has expired and was not renewed")
         context = credential.contexts.get((role, peer_domain))
         if context is None:
@@ -196,7 +198,7 @@ class TlsContexts:
             if not anchors.by_domain:
                 raise UntrustedPeerError(f"no roots are known for trust domain {peer_domain or self.own_domain}")
             built = self._build(role, anchors, credential)
-            context = TlsContext(built, role, identity, anchors.by_domain, self._limits)
+            context = TlsContext(built, role, identity, anchors.by_domain, self.limits)
             credential.contexts[role, peer_domain] = context
         return context
 
