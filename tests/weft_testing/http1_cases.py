@@ -120,7 +120,8 @@ ROWS: Final = (
     _c("last-chunk-00", chunked(b"5\r\nhello\r\n00\r\n\r\n"), None, b"hello"),
     _c("chunk-size-20-digits", chunked(b"0" * 4 + b"F" * 16 + b"\r\n"), "chunk_too_large"),
     _c("chunk-size-beyond-2-53", chunked(b"20000000000001\r\n"), "chunk_too_large"),
-    _c("trailer-content-length", chunked(b"5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n"), None, b"hello"),
+    _c("trailer-content-length", chunked(b"5\r\nhello\r\n0\r\nContent-Length: 9\r\n\r\n"), "framing_in_trailers"),
+    _c("trailer-transfer-encoding", chunked(b"0\r\nTransfer-Encoding: chunked\r\n\r\n"), "framing_in_trailers"),
     _c("trailer-host", chunked(b"5\r\nhello\r\n0\r\nHost: evil\r\n\r\n"), None, b"hello"),
     _c("1000-headers", get(*[b"X-%d: y" % number for number in range(1000)]), "too_many_fields"),
     _c("33-kib-head-in-one-read", get(b"X: " + b"y" * 33 * 1024), "head_too_large"),
@@ -378,5 +379,7 @@ RESPONSES: Final = (
     _r("CVE-2025-43859", answer(_CHUNKED, body=b"5\r\nhelloXX0\r\n\r\n"), "bad_chunk_end"),
     _r("chunk-end-bare-lf", answer(_CHUNKED, body=b"5\r\nhello\n0\r\n\r\n"), "bad_chunk_end"),
     _r("chunk-size-20-digits", answer(_CHUNKED, body=b"F" * 20 + b"\r\n"), "chunk_too_large"),
+    _r("trailer-content-length", answer(_CHUNKED, body=b"0\r\nContent-Length: 5\r\n\r\n"), "framing_in_trailers"),
+    _r("trailer-host", answer(_CHUNKED, body=b"1\r\nx\r\n0\r\nHost: b\r\n\r\n"), None, b"x"),
     _r("last-chunk-00", answer(_CHUNKED, body=b"5\r\nhello\r\n00\r\n\r\n"), None, b"hello"),
 )  # fmt: skip

@@ -169,7 +169,34 @@ def check_sniff(data: bytes) -> None:
         answer = now
 
 
-def h11_accepts(data: bytes, method: bytes | None) -> str | None:
+def as_h11_can(data: bytes, reader: Reader) -> bytes:
+    """Return the requests that were read, as far and in the way that h11 0.16 takes what the RFC lets pass.
+
+    Without the one empty line before a request (RFC 9112 §2.2 wants it ignored), and up to the first HTTP/1.0 request
+    (h11 keeps no HTTP/1.0 connection alive; RFC 9112 §9.3 and §C.2.2 let it).
+    """
+    ends = [*(message.start for message in reader.messages[1:]), reader.consumed]
+    taken = b""
+    for message, end in zip(reader.messages, ends, strict=True):
+        taken += data[message.start : end].removeprefix(b"\r\n")
+        if message.head.minor == 0:
+            break
+    return taken
+
+
+def check_h11(data: bytes, method: bytes | None) -> None:
+    """What we accept, h11 accepts: we may be stricter, never laxer.
+
+    Not compared: 101, which h11 refuses if it was not asked for; of ours, only the session knows that.
+    """
+    reader = read([data], method)
+    switched = any(isinstance(message.head, ResponseHead) and message.head.status == 101 for message in reader.messages)
+    if reader.refused is None and reader.messages and not reader.incomplete and not switched:
+        plain = as_h11_can(data, reader) if method is None else data[: reader.consumed]
+        assert h11_refuses(plain, method) is None
+
+
+def h11_refuses(data: bytes, method: bytes | None) -> str | None:
     """Return why h11 refuses the bytes of a connection, or None if it takes them (complete or not)."""
     try:
         if method is None:

@@ -30,12 +30,14 @@ class Message:
     framed: bytes = b""
     """The body as it is forwarded."""
     trailers: bytes = b""
+    start: int = 0
+    """Where it begins in everything that was fed."""
     complete: bool = False
 
 
 @dataclass
 class Reader:
-    """Takes bytes of one direction of a connection.
+    """Takes bytes of one direction of a connection; what comes after the last message is left unread.
 
     `method` is None for requests, and the method of the request for responses.
     """
@@ -50,6 +52,8 @@ class Reader:
     _body: ChunkedDecoder | LengthBody | None = None
     _raw: ChunkedDecoder | None = None
     _informational: int = 0
+    consumed: int = 0
+    """Bytes that belong to a message."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes; after a refusal everything is ignored, as a closed connection would."""
@@ -64,7 +68,15 @@ class Reader:
     @property
     def incomplete(self) -> bool:
         """True if a message has begun and not ended."""
-        return self.refused is None and bool(self._buffer or self._body is not None)
+        return self.refused is None and not self.closed and bool(self._buffer or self._body is not None)
+
+    @property
+    def closed(self) -> bool:
+        """True behind a message whose sender ends the connection, or its use for HTTP."""
+        if not self.messages or not self.messages[-1].complete:
+            return False
+        head = self.messages[-1].head
+        return not head.keep_alive or (isinstance(head, ResponseHead) and head.status == 101)
 
     @property
     def rule(self) -> str | None:
@@ -74,15 +86,15 @@ class Reader:
     def _step(self) -> bool:
         if self._body is not None:
             return self._take_body(self._body)
-        if not self._buffer:
+        if not self._buffer or self.closed:
             return False
         head = self._parse()
         if head is None:
             self._searched = len(self._buffer)
             return False
         self._searched = 0
-        del self._buffer[: head.size]
         self._begin(head)
+        self._drop(head.size)
         return True
 
     def _parse(self) -> RequestHead | ResponseHead | None:
@@ -92,7 +104,7 @@ class Reader:
         return parse_response(self._buffer, self.limits, self.method, searched)
 
     def _begin(self, head: RequestHead | ResponseHead) -> None:
-        message = Message(head)
+        message = Message(head, start=self.consumed)
         self.messages.append(message)
         if isinstance(head, ResponseHead) and head.status < 200:
             self._informational = next_informational(self._informational, self.limits)
@@ -113,11 +125,15 @@ class Reader:
             message.framed = message.body
         else:
             taken = self._take_chunks(body, message)
-        del self._buffer[:taken]
+        self._drop(taken)
         if body.finished:
             message.complete = True
             self._body = None
         return body.finished
+
+    def _drop(self, count: int) -> None:
+        del self._buffer[:count]
+        self.consumed += count
 
     def _take_chunks(self, body: ChunkedDecoder, message: Message) -> int:
         assert self._raw is not None

@@ -31,9 +31,12 @@ _SIZE: Final = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,12})\r\n|0\r\n\r\n").matc
 _END_AND_SIZE: Final = re.compile(rb"\r\n(?:([1-9A-Fa-f][0-9A-Fa-f]{0,12})\r\n|0\r\n\r\n)").match
 _LINE_FEED: Final = re.compile(rb"\n").search
 _QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_EXTENSION: Final = rb"[ \t]*+;[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+"
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]++)((?:" + _EXTENSION + rb")*+)").fullmatch
-_SIZE_THEN_EXTENSION: Final = re.compile(rb"[0-9A-Fa-f]++[ \t]*+;").match
+_EXTENSION: Final = rb";[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+"
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]++)(?:" + _EXTENSION + rb"(?:[ \t]*+" + _EXTENSION + rb")*+)?+").fullmatch
+"""No white space behind the size, extension or not: where one parser skips it, another ends the number (RFC 9112 §7.1.1
+calls it bad and lets it be parsed)."""
+_SIZE_THEN_EXTENSION: Final = re.compile(rb"[0-9A-Fa-f]++;").match
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _IS_OURS: Final = re.compile(OURS).match
 
 _AT_SIZE: Final = 0
@@ -225,8 +228,11 @@ class ChunkedDecoder:
         self._trailer_count += 1
         if self._trailer_count > self._limits.trailer_count:
             raise refused("too_many_trailers")
-        name, _ = read_field(line, underscores=self._underscores)
-        if may_be_trailer(name.lower()):
+        sent_name, _ = read_field(line, underscores=self._underscores)
+        name = sent_name.lower()
+        if name in _FRAMING:  # never an accident: somebody hopes that it is merged into a head
+            raise refused("framing_in_trailers")
+        if may_be_trailer(name):
             self.trailers += line + b"\r\n"
 
 

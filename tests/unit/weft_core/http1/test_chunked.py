@@ -66,9 +66,9 @@ CASES = [
     (b"0\r\n\r\n", b"0\r\n\r\n", b""),
     (b"0005\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
     (b"5;a\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
-    (b'5 ; a = b\r\nhello\r\n000;x="y"\r\n\r\n', b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+    (b'5; a = b ;c\r\nhello\r\n000;x="y"\r\n\r\n', b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
     (b"1\r\nx\r\n0\r\nA: b\r\nGrpc-Status:0\r\n\r\n", b"1\r\nx\r\n0\r\nA: b\r\nGrpc-Status:0\r\n\r\n", b"x"),
-    (b"0\r\nContent-Length: 5\r\nHost: x\r\nTransfer-Encoding: chunked\r\nA: b\r\n\r\n", b"0\r\nA: b\r\n\r\n", b""),
+    (b"0\r\nContent-Type: x\r\nHost: x\r\nConnection: A\r\nA: b\r\n\r\n", b"0\r\nA: b\r\n\r\n", b""),
     (b"0\r\nWeft-Source: x\r\nX-Forwarded-For: y\r\nAuthorization: z\r\n\r\n", b"0\r\n\r\n", b""),
 ]
 
@@ -105,6 +105,7 @@ def test_underscores_in_trailers_of_responses_do_no_harm() -> None:
         (b" 5\r\n", "bad_chunk_size"),
         (b"g\r\n", "bad_chunk_size"),
         (b"5,5\r\n", "bad_chunk_size"),
+        (b"5 ;a\r\n", "bad_chunk_size"),
         (b"5;\r\n", "bad_chunk_extension"),
         (b"5;;a\r\n", "bad_chunk_extension"),
         (b"5;a b\r\n", "bad_chunk_extension"),
@@ -121,6 +122,8 @@ def test_underscores_in_trailers_of_responses_do_no_harm() -> None:
         (b"1\r\nx\ry", "bad_chunk_end"),
         (b"0\r\n\n", "bare_lf"),
         (b"0\r\nA\r\n", "field_without_colon"),
+        (b"0\r\ncontent-LENGTH: 0\r\n", "framing_in_trailers"),
+        (b"0\r\nTransfer-Encoding: x\r\n", "framing_in_trailers"),
         (b"0\r\n A: b\r\n", "obs_fold"),
         (b"0\r\nA : b\r\n", "space_before_colon"),
         (b"0\r\n: b\r\n", "bad_field_name"),
