@@ -24,7 +24,7 @@ T = TypeVar("T")
 ALGORITHMS: Final = frozenset({"LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"})
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
 def canonical_address(text: str) -> str:
     """Return the canonical text of an IP address, IPv4-mapped ones as IPv4: the form connection facts have.
 

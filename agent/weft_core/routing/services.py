@@ -123,11 +123,11 @@ class ServiceTable:
         exact = [claim for claim in claims if claim.endpoint.port == port]
         if exact:
             return self._declared(exact)
-        known = [claim.endpoint for claim in claims if claim.endpoint.identity]
-        if not known:
+        known = next((claim.endpoint for claim in claims if claim.endpoint.identity), None)
+        if known is None:
             return None
-        peer = next((endpoint for endpoint in known if endpoint.port == 0), None)
-        return PodEntry(msgspec.structs.replace(peer or known[0], port=port), None, declared=peer is not None)
+        # Claims are sorted by port, so a peer (port 0: any) comes first.
+        return PodEntry(msgspec.structs.replace(known, port=port), None, declared=known.port == 0)
 
     def _declared(self, claims: list[Claim]) -> PodEntry:
         """Choose among claims on one address and port: who has an identity is not taken for somebody without."""

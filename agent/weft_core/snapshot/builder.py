@@ -60,10 +60,11 @@ class SnapshotBuilder:
             The new snapshot, and the resources whose new version was refused, with the reason.
         """
         named = {resource_key(resource): resource for resource in upserts}
-        gone = [key for key in (self._resources if whole else removes) if key not in named and key in self._resources]
+        leaving = self._resources if whole else removes
+        gone = dict.fromkeys(key for key in leaving if key not in named and key in self._resources)
         after, compiled = dict(self._resources), dict(self._compiled)
         refusals: Refusals = []
-        changed = dict.fromkeys(gone)
+        changed = dict(gone)
         for key in gone:
             del after[key]
             compiled.pop(key, None)

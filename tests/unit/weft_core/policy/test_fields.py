@@ -128,6 +128,20 @@ def test_a_host_pattern_compares_without_case() -> None:
     assert matches(part, facts(), request(host="web-7"))
 
 
+def test_cve_2025_46821_a_star_in_a_path_is_matched_by_a_template() -> None:
+    for path in ("/admin/*", "/admin/a*b", "/admin/**"):
+        assert matches(to("/admin/{*}"), facts(), request(f"GET {path}"))
+        assert matches(to("/admin/{**}"), facts(), request(f"GET {path}"))
+
+
+def test_cve_2026_73552_bytes_beyond_utf_8_do_not_escape_a_pattern() -> None:
+    part = Operation(paths=(TextMatch(kind="regex", value="/admin.*"),))
+    hostile = RequestFacts(method=b"GET", host=b"h", path=b"/admin/\xff\xfe")
+    assert matches(part, facts(), hostile)
+    wanted = Condition(key="request.headers[x]", values=(TextMatch(kind="regex", value=".*evil.*"),))
+    assert matches(wanted, facts(), request(headers=((b"x", b"\xffevil\xff"),)))
+
+
 def test_ports_belong_to_the_connection() -> None:
     assert permits(to(ports=(8080,)), facts(port=8080), request())
     assert not permits(to(ports=(8080,)), facts(port=80), request())
@@ -202,6 +216,13 @@ def test_cve_2026_26308_each_value_of_a_repeated_header_is_matched_by_itself() -
 def test_only_the_named_header_counts() -> None:
     other = request(headers=((b"x-teams", b"a"), (b"team", b"a")))
     assert not permits(WANTED, facts(), other)
+
+
+def test_go_2025_4167_an_empty_selector_does_not_become_everybody() -> None:
+    for part in (rule(Source()), rule(Operation()), rule(source("*/sa/a"), Source())):
+        decision = decide(inbound(policy("ALLOW", part)), facts(identity("evil", "x")), request())
+        assert isinstance(decision, Denied)
+        assert decision.reason == "policy_invalid"
 
 
 # -- what cannot be compiled --------------------------------------------------------------------------------------

@@ -122,3 +122,11 @@ def test_under_permissive_other_requests_of_the_node_meet_the_rules() -> None:
 def test_without_the_fact_a_probe_path_is_nothing_special() -> None:
     connection = facts(address="10.0.0.7")
     assert isinstance(decide(inbound(workload=PROBED), connection, request("GET /ready")), Denied)
+
+
+def test_a_probe_opens_the_door_for_itself_alone() -> None:
+    applied = inbound(policy("ALLOW", name="none"), workload=msgspec.structs.replace(PROBED, mtls="PERMISSIVE"))
+    first, then = facts(address="10.0.0.1", probe=True), facts(address="10.0.0.1")
+    assert isinstance(decide(applied, first, request("GET /ready")), Allowed)
+    assert isinstance(decide(applied, then, request("GET /ready")), Denied)
+    assert isinstance(decide(applied, first, request("GET /ready")), Allowed)

@@ -384,6 +384,11 @@ def test_nothing_is_remembered_where_headers_or_query_matter() -> None:
     assert chosen(made, headers=((b"x-a", b"1"),)) == "shop/v1"
 
 
+def test_a_query_is_asked_each_time() -> None:
+    made = router(http_route(leads(match("/", query=("q=1",)), to="shop/v1"), leads(to="shop/v2")))
+    assert [chosen(made, query=query) for query in ("", "q=1", "q=2")] == ["shop/v2", "shop/v1", "shop/v2"]
+
+
 # -- TCP ----------------------------------------------------------------------------------------------------------
 
 

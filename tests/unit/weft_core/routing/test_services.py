@@ -139,6 +139,14 @@ def test_a_known_pod_on_an_undeclared_port_keeps_its_identity() -> None:
     assert found == PodEntry(msgspec.structs.replace(A, port=12345), None, declared=False)
 
 
+def test_a_peer_that_a_service_leads_to_as_well_is_declared_everywhere() -> None:
+    both = table(service("a"), endpoints("a", endpoint("10.1.0.5", 80, "x")), peers(endpoint("10.1.0.5", 0, "x")))
+    found = both.endpoint_at("10.1.0.5", 81)
+    assert found is not None
+    assert (found.declared, found.endpoint.port) == (True, 81)
+    assert both.endpoint_at("10.1.0.5", 80) == PodEntry(endpoint("10.1.0.5", 80, "x"), both.backend("shop/a", 80), True)
+
+
 def test_somebody_without_identity_is_known_on_declared_ports_only() -> None:
     assert pod("192.0.2.1", 5432).endpoint.identity == ""
     assert KNOWN.endpoint_at("192.0.2.1", 80) is None

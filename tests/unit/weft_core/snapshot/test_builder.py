@@ -381,7 +381,8 @@ def world() -> list[Resource]:
         SERVICE, service("web", "10.96.0.2", ports=(80, 81)), service("web", "bad"), service("db", "10.96.0.1"),
         endpoints("web", endpoint("10.1.0.5")), endpoints("web", endpoint("10.1.0.6", account="web")),
         ROUTE, http_route(leads(to="shop/v2")), http_route(leads(match("~("))),
-        http_route(leads(to="shop/c"), parents=(consumer,)), http_route(leads(match("/a/b"), to="shop/v3"), name="s", created=5.0),
+        http_route(leads(to="shop/c"), parents=(consumer,)),
+        http_route(leads(match("/a/b"), to="shop/v3"), name="s", created=5.0),
     ]  # fmt: skip
     return resources
 
