@@ -18,6 +18,7 @@ from weft_contract.objects import Pod, ReplicaSet
 from weft_contract.objects.annotations import AnnotationError, enrolled
 from weft_contract.objects.metadata import Metadata
 from weft_contract.problems import Problem
+from weft_operator.compile.ports import Ranges, annotated_ranges
 from weft_operator.compile.view import ClusterView
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
@@ -39,6 +40,8 @@ class Member:
     identity: str
     workload: str
     """Name of the owner, for telemetry."""
+    uncaptured: Ranges = ()
+    """Ports on which arriving traffic is not captured, so that no tunnel can end there."""
 
     @property
     def namespace(self) -> str:
@@ -160,6 +163,7 @@ def _member(view: ClusterView, key: str, pod: Pod, trust_domain: str) -> Member 
         service_account=account,
         identity=str(identity),
         workload=owner_name(pod, view.replica_sets),
+        uncaptured=annotated_ranges(pod.metadata, labels.EXCLUDE_INBOUND_PORTS),
     )
 
 

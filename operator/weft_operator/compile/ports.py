@@ -54,12 +54,17 @@ def agreed_protocol(declared: Iterable[Protocol]) -> Protocol:
     return known.pop() if len(known) == 1 else "auto"
 
 
-def opaque_ranges(metadata: Metadata) -> Ranges:
-    """Read the annotation of opaque ports; a broken one counts as absent and is reported by the object's checks."""
+def annotated_ranges(metadata: Metadata, key: str) -> Ranges:
+    """Read an annotation of ports; a broken one counts as absent and is reported by the object's checks."""
     try:
-        return port_ranges(metadata.annotations.get(OPAQUE_PORTS, ""))
+        return port_ranges(metadata.annotations.get(key, ""))
     except AnnotationError:
         return ()
+
+
+def opaque_ranges(metadata: Metadata) -> Ranges:
+    """Read the annotation of opaque ports."""
+    return annotated_ranges(metadata, OPAQUE_PORTS)
 
 
 def in_ranges(port: int, ranges: Ranges) -> bool:

@@ -1,8 +1,9 @@
 """Services and what stands behind each of their ports, from EndpointSlices where there are any, else from the pods.
 
 Theory: an endpoint's identity is that of the member that has the address now, never what a slice says about a pod: the
-address is where bytes go. Members whose address is in no Endpoints resource (not ready, the other address family, no
-Service at all) go to `Peers`, so that a call by pod IP is authenticated whatever became of the Service.
+address is where bytes go. On a port that the pod excluded from capture there is no identity, because no tunnel could end
+there. Members whose address no Endpoints resource has with their identity (not ready, the other address family, no Service
+at all) go to `Peers`, so that a call by pod IP is authenticated whatever became of the Service.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from weft_contract.problems import Problem
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.workload import Protocol
 from weft_operator.compile.members import ENDED, Member, Members, PodIndex, is_ready, owner_name, pod_addresses
-from weft_operator.compile.ports import opaque_ranges, service_protocol, target_port
+from weft_operator.compile.ports import in_ranges, opaque_ranges, service_protocol, target_port
 from weft_operator.compile.view import ClusterView
 
 
@@ -71,8 +72,8 @@ def _lead_order(lead: Lead) -> tuple[int, str, int]:
 
 
 def find_peers(members: Members, endpoints: Iterable[Endpoints], zones: Mapping[str, str]) -> dict[str, Peers]:
-    """Collect the members' addresses that no Endpoints resource has, by namespace."""
-    known = {endpoint.address for item in endpoints for endpoint in item.endpoints}
+    """Collect the members' addresses that no Endpoints resource has with their identity, by namespace."""
+    known = {endpoint.address for item in endpoints for endpoint in item.endpoints if endpoint.identity}
     found: dict[str, list[Endpoint]] = {}
     for address, member in sorted(members.by_address.items()):
         if address not in known:
@@ -202,6 +203,8 @@ class _Resolver:
 
     def _of_pod(self, address: str, port: int, pod: objects.Pod, *, ready: bool) -> Endpoint:
         member = self._members.by_address.get(address)
+        if member is not None and in_ranges(port, member.uncaptured):
+            member = None  # nobody of the mesh answers there: reached as any stranger
         return _endpoint(address, port, pod, member, self._zones, workload=self._workload(pod), ready=ready)
 
     def _workload(self, pod: objects.Pod) -> str:

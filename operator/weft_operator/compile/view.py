@@ -5,10 +5,11 @@ so that it compiles to a refusal instead of vanishing. Everything is keyed and w
 documents claim one name the choice depends on their content and never on their order: same input, same bytes.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from weft_contract import objects
 from weft_contract.codec import encode
@@ -18,6 +19,7 @@ from weft_core.text import UncompilableError, compile_pattern
 from weft_operator.compile.documents import Document
 
 T = TypeVar("T")
+_DIGITS: Final = re.compile(r"([0-9]+)")
 ObjectKey: TypeAlias = tuple[str, str]
 """Kind and `namespace/name` (or the name alone)."""
 Bundles: TypeAlias = Mapping[str, Sequence[str]]
@@ -193,5 +195,10 @@ def _routes(held: Mapping[ObjectKey, _Held]) -> Mapping[ObjectKey, RouteObject]:
 
 def sorted_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Return problems without repetition in an order that does not depend on how they were found."""
-    unique = set(problems)
-    return tuple(sorted(unique, key=lambda item: (item.source, item.subject, item.path, item.message, item.warning)))
+    return tuple(sorted(set(problems), key=_problem_order))
+
+
+def _problem_order(problem: Problem) -> tuple[list[tuple[int, str]], str, str, str, bool]:
+    """Sort by place as people count: document 2 before document 10."""
+    source = [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(problem.source)]
+    return source, problem.subject, problem.path, problem.message, problem.warning

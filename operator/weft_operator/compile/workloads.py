@@ -6,7 +6,7 @@ from typing import TypeVar
 from weft_contract import labels
 from weft_contract.objects import Container, Pod, Probe
 from weft_contract.objects import pod as spec
-from weft_contract.objects.annotations import AnnotationError, netns_name, networks, port_ranges, truth
+from weft_contract.objects.annotations import AnnotationError, netns_name, networks, truth
 from weft_contract.problems import Problem
 from weft_contract.resources import Capture, InboundPort, Workload
 from weft_contract.resources import Probe as ProbeResource
@@ -15,6 +15,7 @@ from weft_operator.compile.members import Member, pod_uid
 from weft_operator.compile.peer_authentication import Modes
 from weft_operator.compile.ports import (
     agreed_protocol,
+    annotated_ranges,
     containers,
     in_ranges,
     name_protocol,
@@ -57,7 +58,7 @@ def compile_workload(
         workload=member.workload,
         app=_first_label(pod, labels.CANONICAL_NAME_LABELS) or member.workload,
         version=_first_label(pod, labels.CANONICAL_VERSION_LABELS),
-        capture=_capture(pod),
+        capture=_capture(member),
         mtls=modes.mode,
         mtls_ports=modes.ports,
         ports=_inbound_ports(pod, leads),
@@ -84,10 +85,11 @@ def _annotation(pod: Pod, key: str, read: Callable[[str], T], default: T) -> T:
         return default
 
 
-def _capture(pod: Pod) -> Capture:
+def _capture(member: Member) -> Capture:
+    pod = member.pod
     return Capture(
-        exclude_inbound_ports=_annotation(pod, labels.EXCLUDE_INBOUND_PORTS, port_ranges, ()),
-        exclude_outbound_ports=_annotation(pod, labels.EXCLUDE_OUTBOUND_PORTS, port_ranges, ()),
+        exclude_inbound_ports=member.uncaptured,
+        exclude_outbound_ports=annotated_ranges(pod.metadata, labels.EXCLUDE_OUTBOUND_PORTS),
         exclude_outbound_networks=_annotation(pod, labels.EXCLUDE_OUTBOUND_NETWORKS, networks, ()),
         preserve_source=_annotation(pod, labels.PRESERVE_SOURCE, truth, True),
         netns=_annotation(pod, labels.NETNS, _netns, None),

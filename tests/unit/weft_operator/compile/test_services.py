@@ -218,3 +218,16 @@ def test_members_that_no_endpoints_lead_to_are_peers() -> None:
         o.service("web", 80, addresses=["10.96.0.1"]),
     ]
     assert _peers(*bodies) == {"other": ["10.0.0.5"], "shop": ["10.0.0.2", "10.0.0.3", "fd00::1"]}
+
+
+def test_a_port_that_is_not_captured_is_nobodys_and_the_pod_is_a_peer() -> None:
+    bodies = [
+        o.pod("web", "10.0.0.1", annotations={"weft.dev/excludeInboundPorts": "9000-9099"}),
+        o.service("web", {"port": 80, "name": "metrics", "targetPort": 9090}),
+    ]
+    assert [(item.port, item.identity) for item in _endpoints(_services(*bodies))] == [(9090, "")]
+    assert _peers(*bodies) == {"shop": ["10.0.0.1"]}
+    both = o.service("web", {"port": 80, "name": "metrics", "targetPort": 9090}, {"port": 81, "name": "http"})
+    services = _services(bodies[0], both)
+    assert [bool(_endpoints(services, index=index)[0].identity) for index in (0, 1)] == [False, True]
+    assert _peers(bodies[0], both) == {}
