@@ -13,8 +13,9 @@ STATE_ROOT: Final = Path("/run/weft/lab")
 NETNS_ROOT: Final = Path("/run/netns")
 NAMESPACE_PREFIX: Final = "weft-lab"
 DEFAULT_LAB: Final = "default"
-LAB_VARIABLE: Final = "WEFT_LAB"
-"""Environment variable that marks the processes which a lab starts outside of its namespaces."""
+LAB_VARIABLE: Final = "WEFT_LAB_PROCESS_OF"
+"""Environment variable that marks the processes a lab starts outside of its namespaces; never set by people, as `down` kills
+whatever carries it."""
 
 _LAB_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 _MAX_NAMESPACE_NAME: Final = 128

@@ -147,7 +147,8 @@ class LogFound(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     container: str
-    running: bool
+    pid: int
+    """The container's first process while it runs, else 0."""
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,5 +200,5 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Every answer: one of the two is set."""
 
-    result: msgspec.Raw = msgspec.Raw()
+    result: msgspec.Raw = msgspec.Raw(b"null")
     failure: Failure | None = None

@@ -77,9 +77,14 @@ def find_program(name: str, path: str) -> str:
         candidate = os.path.join(directory or ".", name)
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return candidate
-    raise FileNotFoundError(
-        2, f"executable {name!r} is not on the container's PATH ({path}); the lab runs this machine's files"
-    )
+    raise FileNotFoundError(2, f"executable {name!r} is not on the PATH ({path}); the lab runs this machine's files")
+
+
+def sentence(exc: Exception) -> str:
+    """Return an error as people read it: without its number, with the file it is about."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.strerror}: {exc.filename!r}" if exc.filename else exc.strerror
+    return str(exc)
 
 
 def _words(names: tuple[str, ...]) -> frozenset[str]:

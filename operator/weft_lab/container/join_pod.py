@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 from typing import Final
 
-from weft_lab.container.confine import become, find_program
+from weft_lab.container.confine import become, find_program, sentence
 from weft_lab.container.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, setns
 from weft_lab.container.order import JoinOrder, read_order
 
@@ -36,7 +36,7 @@ def main() -> None:
         enter(order)
         status = run(order)
     except (OSError, ValueError, subprocess.SubprocessError) as exc:
-        print(f"error: {exc}", file=sys.stderr)  # noqa: T201  # this program's one way to speak
+        print(f"error: {sentence(exc)}", file=sys.stderr)  # noqa: T201  # this program's one way to speak
         os._exit(NOT_FOUND_STATUS if isinstance(exc, FileNotFoundError) else CANNOT_RUN_STATUS)
     os._exit(status)
 
@@ -101,6 +101,18 @@ def started_ticks(pid: int) -> int:
     Raises:
         OSError: there is no such process.
     """
+    return int(_stat(pid)[19])
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or dead and not yet collected by its parent."""
+    try:
+        return _stat(pid)[0] in {"Z", "X"}
+    except OSError:
+        return True
+
+
+def _stat(pid: int) -> list[str]:
     with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
         # the second field is the program's name in parentheses and may hold anything
-        return int(file.read().rpartition(")")[2].split()[19])
+        return file.read().rpartition(")")[2].split()

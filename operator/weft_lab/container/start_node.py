@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from weft_lab.container.confine import sentence
 from weft_lab.container.kernel import CLONE_NEWNS, MS_REC, MS_SLAVE, bind, mount, unshare
 from weft_lab.container.order import NodeOrder, read_order
 from weft_lab.container.start_pod import START_FAILED_STATUS, enter, execute
@@ -22,9 +23,9 @@ def main() -> None:
         start(read_order(int(sys.argv[2]), NodeOrder))
     except (OSError, ValueError) as exc:
         if status is None:
-            print(f"error: {exc}", file=sys.stderr)  # noqa: T201  # this program's one way to speak
+            print(f"error: {sentence(exc)}", file=sys.stderr)  # noqa: T201  # this program's one way to speak
         else:
-            os.write(status, json.dumps(str(exc)).encode())
+            os.write(status, json.dumps(sentence(exc)).encode())
         os._exit(START_FAILED_STATUS)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from weft_lab.container.confine import become, find_program
+from weft_lab.container.confine import become, find_program, sentence
 from weft_lab.container.kernel import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUTS, sethostname, setns, unshare
 from weft_lab.container.order import PodOrder, Program, read_order
 from weft_lab.container.root import build_root
@@ -24,7 +24,7 @@ def main() -> None:
     try:
         start(read_order(int(sys.argv[2]), PodOrder))
     except (OSError, ValueError) as exc:
-        os.write(status, json.dumps(_message(exc)).encode())
+        os.write(status, json.dumps(sentence(exc)).encode())
         os._exit(START_FAILED_STATUS)
 
 
@@ -65,10 +65,3 @@ def execute(program: Program) -> None:
     become(program)
     file = find_program(program.arguments[0], program.environment.get("PATH", os.defpath))
     os.execve(file, program.arguments, program.environment)
-
-
-def _message(exc: OSError | ValueError) -> str:
-    if isinstance(exc, OSError):
-        where = f": {exc.filename!r}" if exc.filename else ""
-        return f"{exc.strerror or exc}{where}"
-    return str(exc)

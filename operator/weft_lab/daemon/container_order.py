@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from weft_lab.container.order import Bind, PodOrder, Program
-from weft_lab.daemon.spawner import HOLDER
 from weft_lab.machine.namespaces import namespace_path
 from weft_lab.machine.records import write_atomically
 from weft_lab.model import Container, Pod
@@ -17,6 +16,7 @@ from weft_lab.model.check import is_demo_image
 from weft_lab.model.pod import KeyToPath, Volume
 from weft_lab.plan.environment import ConfigurationError, Sources, arguments, identity, variables
 from weft_lab.plan.hostnames import hostname, resolv_conf
+from weft_lab.small_program import HOLDER
 
 DEMO_ENTRYPOINT: Final = (sys.executable, "-P", "-m", "weft_lab.demo")
 
@@ -35,10 +35,8 @@ def pod_order(pod: Pod, container: Container, sources: Sources, directory: Path,
         ConfigurationError: something that the spec refers to is not there.
         OSError: files cannot be written.
     """
-    demo = is_demo_image(container.image)
-    environment = variables(pod, container, sources)
-    if demo:
-        environment = _demo_variables(pod) | environment
+    environment = container_variables(pod, container, sources)
+    entrypoint = DEMO_ENTRYPOINT if is_demo_image(container.image) else ()
     layer = directory / "containers" / container.name
     layer.mkdir(parents=True, exist_ok=True)
     return PodOrder(
@@ -48,22 +46,30 @@ def pod_order(pod: Pod, container: Container, sources: Sources, directory: Path,
         hosts=str(directory / "hosts"),
         resolv_conf=resolv_conf(pod.metadata.namespace),
         binds=tuple(_binds(pod, container, sources, directory)),
-        program=container_program(
-            pod, container, arguments(container, DEMO_ENTRYPOINT if demo else (), environment), environment
-        ),
+        program=container_program(pod, container, arguments(container, entrypoint, environment), environment),
         read_only_root=container.security_context.read_only_root_filesystem,
     )
 
 
-def _demo_variables(pod: Pod) -> dict[str, str]:
-    """Return what the demo image sets: where its programs are, and what they say of themselves."""
-    return {
+def container_variables(pod: Pod, container: Container, sources: Sources) -> dict[str, str]:
+    """Return the environment of a container, with what its image sets.
+
+    Raises:
+        ConfigurationError: something that a variable refers to is not there.
+    """
+    own = variables(pod, container, sources)
+    if not is_demo_image(container.image):
+        return own
+    image = {
         "PYTHONPATH": HOLDER,
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "POD_NAME": pod.metadata.name,
         "POD_NAMESPACE": pod.metadata.namespace,
         "NODE_NAME": pod.spec.node_name,
     }
+    path = f"{Path(sys.executable).parent}:{own['PATH']}"
+    return image | own | {"PATH": path}
 
 
 def container_program(pod: Pod, container: Container, words: tuple[str, ...], environment: dict[str, str]) -> Program:

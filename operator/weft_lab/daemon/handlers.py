@@ -176,13 +176,11 @@ class Handlers:
         life = self._check_container(runtime, container)
         attempt = life.attempt - (1 if request.previous else 0)
         if attempt < 1 or not runtime.log_path(container, attempt).exists():
-            which = "previous run of " if request.previous else ""
-            waits = f"waits for {runtime.waits_for}" if runtime.waits_for else f"is {life.state}: {life.reason}"
-            raise RefusedError(
-                f"there is no log of the {which}container {container} yet (it {waits} {life.message})".strip()
-            )
+            raise RefusedError(_no_log(runtime, life, previous=request.previous))
         path = str(runtime.log_path(container, attempt))
-        return LogFound(path=path, container=container, running=life.up and not request.previous)
+        child = runtime.children.get(container)
+        pid = child.pid if child is not None and not request.previous else 0
+        return LogFound(path=path, container=container, pid=pid)
 
     @staticmethod
     def _check_container(runtime: PodRuntime, container: str) -> ContainerLife:
@@ -243,3 +241,10 @@ class Handlers:
 def _not_found(kind: Kind, reference: Reference) -> str:
     where = f" in namespace {reference.namespace}" if kind.namespaced and reference.namespace else ""
     return f'{kind.plural} "{reference.name}" not found{where}'
+
+
+def _no_log(runtime: PodRuntime, life: ContainerLife, *, previous: bool) -> str:
+    if previous:
+        return f"container {life.spec.name} was not restarted, there is no run before this one"
+    waits = f"the pod waits for {runtime.waits_for}" if runtime.waits_for else f"{life.reason} {life.message}".strip()
+    return f"container {life.spec.name} has not been started yet: {waits}"

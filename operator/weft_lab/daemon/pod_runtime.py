@@ -13,13 +13,13 @@ from weft_lab.addressing import Pair
 from weft_lab.container.order import JoinOrder
 from weft_lab.daemon import probing
 from weft_lab.daemon.child import Child
-from weft_lab.daemon.container_order import container_program, pod_order
+from weft_lab.daemon.container_order import container_program, container_variables, pod_order
 from weft_lab.daemon.lab import Lab
 from weft_lab.machine.namespaces import add_namespace, apply, delete_namespace
 from weft_lab.model import Container, Pod, PodStatus, Probe
 from weft_lab.names import pod_link, pod_namespace
 from weft_lab.plan.container_life import ContainerLife, Ended
-from weft_lab.plan.environment import ConfigurationError, Sources, variables
+from weft_lab.plan.environment import ConfigurationError, Sources
 from weft_lab.plan.hostnames import HostEntry, fixed_entries
 from weft_lab.plan.hostsfile import HostsFile
 from weft_lab.plan.network import POD_SYSCTLS, pod_batches
@@ -167,7 +167,7 @@ class PodRuntime:
         life = self._container(container)
         if child is None or not child.pid or life.state != "running":
             raise ConfigurationError(f"container {container} is not running (it is {life.state}: {life.reason})")
-        environment = variables(self.pod, life.spec, self.sources()) | (extra or {})
+        environment = container_variables(self.pod, life.spec, self.sources()) | (extra or {})
         program = container_program(self.pod, life.spec, words, environment)
         return JoinOrder(child.pid, child.started_ticks, program)
 

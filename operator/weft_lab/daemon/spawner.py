@@ -9,26 +9,14 @@ namespace after each (a thread may unshare only from there).
 import os
 import queue
 import subprocess
-import sys
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
-import weft_lab
 from weft_lab.container import kernel
 from weft_lab.container.order import JoinOrder, NodeOrder, PodOrder, write_order
 from weft_lab.names import LAB_VARIABLE
-
-HOLDER: Final = str(Path(weft_lab.__file__).parent.parent)
-"""Folder that the package is imported from."""
-_BOOT: Final = "import sys; sys.path.insert(0, sys.argv[1]); from weft_lab.container.{} import main; main()"
-
-
-def small_program(module: str, *arguments: str) -> list[str]:
-    """Return the command of a small program: isolated, without site packages, so that it starts in 10 ms."""
-    return [sys.executable, "-I", "-S", "-c", _BOOT.format(module), HOLDER, *arguments]
+from weft_lab.small_program import small_program
 
 
 @dataclass(frozen=True, slots=True)

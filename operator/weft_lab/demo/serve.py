@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -134,7 +135,7 @@ class Exchange:
             headers += [(name, value) for name, value in _texts(request) if name == "content-type"]
         if chosen.close or self._server.draining.is_set():
             headers.append(("connection", "close"))
-        self._write(h11.Response(status_code=chosen.status, headers=headers))
+        self._write(h11.Response(status_code=chosen.status, headers=headers, reason=_reason(chosen.status)))
         if request.method != b"HEAD":
             for data in self._content(chosen, echoed):
                 self._write(h11.Data(data=data))
@@ -187,6 +188,13 @@ class Exchange:
         data = self._h11.send(event)
         if data:
             self._socket.sendall(data)
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Status"
 
 
 def _texts(request: h11.Request) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from weft_lab.addressing import free_index
-from weft_lab.container.join_pod import started_ticks
+from weft_lab.container.join_pod import has_ended, started_ticks
 from weft_lab.machine.namespaces import MachineError, run
 from weft_lab.names import STATE_ROOT, check_lab_name, state_directory
 
@@ -46,7 +46,7 @@ class DaemonRecord:
     def alive(self) -> bool:
         """Whether that very process still runs."""
         try:
-            return started_ticks(self.pid) == self.started_ticks
+            return started_ticks(self.pid) == self.started_ticks and not has_ended(self.pid)
         except OSError:
             return False
 

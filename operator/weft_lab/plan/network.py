@@ -69,16 +69,16 @@ def node_batch(lab: str, nodes: tuple[str, ...], number: int, plan: AddressPlan)
         f"addr add {own.v6}/{plan.nodes_v6.prefixlen} dev eth0 nodad",
         "link set eth0 up",
         f"route add unreachable {plan.pods_v4(number)}",
-        f"-6 route add unreachable {plan.pods_v6(number)}",
+        f"route add unreachable {plan.pods_v6(number)}",
         # Service addresses must be routable for a moment: translation or refusal follows in the output hooks
         f"route add {plan.services_v4} dev eth0 src {own.v4}",
-        f"-6 route add {plan.services_v6} dev eth0 src {own.v6}",
+        f"route add {plan.services_v6} dev eth0 src {own.v6}",
     ]
     for other in range(1, len(nodes) + 1):
         if other != number:
             there = plan.node(other)
             lines.append(f"route add {plan.pods_v4(other)} via {there.v4}")
-            lines.append(f"-6 route add {plan.pods_v6(other)} via {there.v6}")
+            lines.append(f"route add {plan.pods_v6(other)} via {there.v6}")
     return Batch(node_namespace(lab, nodes[number - 1]), tuple(lines))
 
 
@@ -102,7 +102,7 @@ def pod_batches(pod_namespace: str, node_namespace_name: str, link: str, pod: Pa
             "link set eth0 up",
             f"route add {POD_GATEWAY_V4} dev eth0 scope link",
             f"route add default via {POD_GATEWAY_V4} dev eth0",
-            f"-6 route add default via {POD_GATEWAY_V6} dev eth0",
+            f"route add default via {POD_GATEWAY_V6} dev eth0",
         ),
     )
     yield Batch(
@@ -112,6 +112,6 @@ def pod_batches(pod_namespace: str, node_namespace_name: str, link: str, pod: Pa
             f"addr add {POD_GATEWAY_V6}/64 dev {link} nodad",
             f"link set {link} up",
             f"route add {pod.v4}/32 dev {link} src {node.v4}",
-            f"-6 route add {pod.v6}/128 dev {link} src {node.v6}",
+            f"route add {pod.v6}/128 dev {link} src {node.v6}",
         ),
     )
