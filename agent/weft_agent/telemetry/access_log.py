@@ -63,7 +63,7 @@ class AccessRecord(NamedTuple):
     """Address of the endpoint chosen, `ip:port`."""
 
 
-class _Line(msgspec.Struct, omit_defaults=True):
+class _Line(msgspec.Struct, omit_defaults=True, tag_field="log", tag="access"):
     """The record as it is written; what is empty is left out."""
 
     time: str
@@ -89,7 +89,6 @@ class _Line(msgspec.Struct, omit_defaults=True):
     request_id: str = ""
     route: str = ""
     upstream: str = ""
-    log: str = "access"
 
 
 _encoder: Final = msgspec.json.Encoder()
