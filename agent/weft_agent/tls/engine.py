@@ -6,20 +6,28 @@ comes out with `read_into`, which decrypts as many records as the buffer holds i
 what makes a tunnel cheap.
 
 OpenSSL reads exactly one record at a time, so an empty input buffer after a read means that no whole record is left; asking
-again would only raise `SSLWantReadError`, which costs more than decrypting a small record (1.1 of 2.8 µs, measured).
+again would only raise `SSLWantReadError`, which costs half of what a small record costs (1.1 us).
 
-Measured, both ends in one process, OpenSSL 3.0, AES-256-GCM: SIZES. See `WRITE_BYTES` for what follows.
+OpenSSL's memory buffers never shrink. So both are given slices: what is fed beyond one waits in `_backlog`, what is written
+beyond one is taken out at once (`_spilled`). A tunnel that has moved bulk data then keeps 100 KiB and not megabytes. It
+costs 4 % of the bulk figure below, or 1 % when the caller itself feeds slices and reads in between.
+
+Measured, both ends in one process, OpenSSL 3.0.19, AES-256-GCM, CPU: 1 GB takes 0.57-0.62 s with buffers of 64 KiB to
+1 MiB (256 KiB is best by a little; 0.73 s with 16 KiB), of which encryption 0.28 s; a message of 300 bytes takes 2.3 us, or
+0.18 us where a hundred share a write; a full mutual handshake takes 1.2 ms, our own verification 0.05 ms of it. An idle
+session holds 28 KiB.
 
 Ends. `peer_finished` turns True at the peer's close_notify. A socket that ends before it was cut, by the network or by
 somebody in it: `end_of_input` then raises. After any fault the engine only repeats that fault.
 
 Rules for editors: `read_into` returns what was authentic before a fault, and raises at the next call; nothing is written
-after a fault except the alert that OpenSSL left in the output.
+after a fault except the alert that OpenSSL left in the output; whoever finds OpenSSL's input empty looks at the backlog.
 
 Source: SSL_read(3), SSL_shutdown(3), BIO_s_mem(3); RFC 8446 §5.5 (records per key), §6.1 (closure).
 """
 
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -33,8 +41,8 @@ Buffer = bytes | bytearray | memoryview
 
 RECORD_BYTES: Final = 16 * KIB
 """Plaintext of a full record."""
-WRITE_BYTES: Final = 256 * KIB
-"""What a caller best collects before it writes and reads at a time."""
+SLICE_BYTES: Final = 64 * KIB
+"""What OpenSSL's buffers are given at a time; see the theory."""
 MAX_RECORDS: Final = 1 << 24
 """Records under one key before a connection should be replaced: 16 million, below the 24 million that RFC 8446 §5.5
 allows AES-GCM. Python cannot ask OpenSSL for a key update. 256 GiB of full records."""
@@ -51,8 +59,8 @@ class TlsEngine:
     """
 
     __slots__ = (
-        "_fault", "_incoming", "_object", "_outgoing", "_read", "_ready", "_write", "context", "peer_finished",
-        "records_read", "records_written",
+        "_backlog", "_fault", "_incoming", "_object", "_outgoing", "_read", "_ready", "_spilled", "_write", "context",
+        "peer_finished", "records_read", "records_written",
     )  # fmt: skip
 
     def __init__(self, context: TlsContext) -> None:
@@ -64,6 +72,8 @@ class TlsEngine:
         )
         self._read = cast("Callable[[int, memoryview], int]", self._object.read)  # typeshed knows the other form only
         self._write = self._object.write
+        self._backlog: deque[memoryview] = deque()
+        self._spilled: list[bytes] = []
         self._ready = False
         self._fault: WeftError | None = None
         self.peer_finished = False
@@ -89,14 +99,22 @@ class TlsEngine:
         if self._fault is not None:
             raise self._fault
         try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
+            while not self._handshake_is_done():
+                if not self._backlog:
+                    return False
+                self._refill()
         except ssl.SSLError as exc:
             self._fault = handshake_fault(exc)
             raise self._fault from exc
         self._check_session()
         self._ready = True
+        return True
+
+    def _handshake_is_done(self) -> bool:
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
         return True
 
     def _check_session(self) -> None:
@@ -138,7 +156,22 @@ class TlsEngine:
 
     def feed(self, data: Buffer) -> None:
         """Take ciphertext that arrived; it is copied."""
-        self._incoming.write(data)
+        size = len(data)
+        if not self._backlog and size <= SLICE_BYTES:
+            self._incoming.write(data)
+            return
+        self._backlog.append(memoryview(bytes(data)))
+        if not self._incoming.pending:
+            self._refill()
+
+    def _refill(self) -> None:
+        """Move the next slice of the backlog, of which there is one, to where OpenSSL reads."""
+        head = self._backlog[0]
+        self._incoming.write(head[:SLICE_BYTES])
+        if len(head) > SLICE_BYTES:
+            self._backlog[0] = head[SLICE_BYTES:]
+        else:
+            self._backlog.popleft()
 
     def read_into(self, buffer: memoryview) -> int:
         """Decrypt into `buffer` as much as it holds; less than its size means that nothing more has arrived.
@@ -154,19 +187,28 @@ class TlsEngine:
             raise self._fault
         incoming, read, size, filled = self._incoming, self._read, len(buffer), 0
         if not incoming.pending and not self._object.pending():
-            return 0
+            if not self._backlog:
+                return 0
+            self._refill()
         try:
             while filled < size:
-                count = read(size - filled, buffer[filled:])
+                try:
+                    count = read(size - filled, buffer[filled:])
+                except ssl.SSLWantReadError:
+                    if not self._backlog:
+                        break
+                    self._refill()
+                    continue
                 if not count:
                     self.peer_finished = True
                     break
                 filled += count
                 self.records_read += 1
-                if not incoming.pending and filled < size:
-                    break
-        except ssl.SSLWantReadError:
-            pass
+                if not incoming.pending:
+                    if self._backlog:
+                        self._refill()
+                    elif filled < size:
+                        break
         except ssl.SSLZeroReturnError:
             self.peer_finished = True
         except ssl.SSLError as exc:
@@ -185,15 +227,26 @@ class TlsEngine:
         if not self._ready or self._fault is not None:
             raise LocalProtocolError("nothing can be written on a TLS session that is not open")
         size = len(data)
-        if size:
-            self._write(
-                data
-            )  # takes all of it: Python leaves SSL_MODE_ENABLE_PARTIAL_WRITE off, and memory is never full
-            self.records_written += -(-size // RECORD_BYTES)
+        self.records_written += -(-size // RECORD_BYTES)
+        if size <= SLICE_BYTES:
+            if size:
+                self._write(data)  # takes all: Python leaves SSL_MODE_ENABLE_PARTIAL_WRITE off, memory is never full
+        else:
+            view = memoryview(data)
+            for start in range(0, size, SLICE_BYTES):
+                self._write(view[start : start + SLICE_BYTES])
+                self._spilled.append(self._outgoing.read())
+        if self._outgoing.pending > SLICE_BYTES:
+            self._spilled.append(self._outgoing.read())
 
     def pending_output(self) -> bytes:
         """Return all ciphertext that waits to be sent, and forget it."""
-        return self._outgoing.read()
+        if not self._spilled:
+            return self._outgoing.read()
+        self._spilled.append(self._outgoing.read())
+        data = b"".join(self._spilled)
+        self._spilled.clear()
+        return data
 
     @property
     def worn_out(self) -> bool:

@@ -172,6 +172,38 @@ def test_what_was_sent_behind_the_handshake_is_not_lost(mesh: Mesh) -> None:
     assert read_all(server) == b"first words"
 
 
+def test_much_behind_the_handshake_in_one_piece(mesh: Mesh) -> None:
+    """More than OpenSSL is given at once, with the end of the handshake at its head."""
+    client, server = mesh.engines()
+    client.handshake_step()
+    server.feed(client.pending_output())
+    server.handshake_step()
+    client.feed(server.pending_output())
+    client.handshake_step()
+    data = bytes(range(250)) * 1200
+    server.feed(sealed_by(client, data))
+    assert server.handshake_step()
+    assert read_all(server) == data
+
+
+def test_many_small_writes_keep_their_order(mesh: Mesh) -> None:
+    client, server = mesh.sessions()
+    pieces = [bytes((number % 251,)) * 300 for number in range(2000)]
+    server.feed(sealed_by(client, *pieces, b"large" * 50_000, *pieces))
+    assert read_all(server, 100_000) == b"".join(pieces) + b"large" * 50_000 + b"".join(pieces)
+    assert client.pending_output() == b""
+
+
+def test_large_pieces_may_be_fed_before_any_is_read(mesh: Mesh) -> None:
+    client, server = mesh.sessions()
+    data = bytes(range(250)) * 1000
+    for _ in range(3):
+        server.feed(sealed_by(client, data))
+    assert read_all(server, 70_000) == data * 3
+    server.feed(sealed_by(client, b"after"))
+    assert read_all(server) == b"after"
+
+
 def test_reading_nothing_costs_nothing(mesh: Mesh) -> None:
     client, _ = mesh.sessions()
     assert client.read_into(memoryview(bytearray(10))) == 0
