@@ -93,36 +93,38 @@ def read_client_hello(data: bytes, limit_bytes: int) -> ClientHello | Literal[Fa
 
 def _join_records(data: bytes, limit_bytes: int) -> bytes | None:
     """Return the handshake message without record headers; None: it is not all there."""
-    parts: list[bytes] = []
-    size = pos = 0
+    message = b""
+    announced = pos = 0
     wanted = _HANDSHAKE_HEADER_BYTES
     for _ in range(MAX_RECORDS):
-        fragment, pos, whole = _record(data, pos)
-        parts.append(fragment)
-        size += len(fragment)
+        count = _record_bytes(data[pos : pos + _RECORD_HEADER_BYTES])
+        if not count:
+            return None
+        pos += _RECORD_HEADER_BYTES
+        message += data[pos : pos + count]
+        announced += count
+        pos += count
         if wanted == _HANDSHAKE_HEADER_BYTES:
-            wanted = _message_bytes(b"".join(parts), limit_bytes)
-        if size >= wanted:
-            if wanted == _HANDSHAKE_HEADER_BYTES or size > wanted:
-                raise _MalformedError  # an empty message, or something behind it that a client cannot know yet
-            return b"".join(parts)
-        if not whole:
+            wanted = _message_bytes(message, limit_bytes)
+        if announced > wanted > _HANDSHAKE_HEADER_BYTES:
+            raise _MalformedError  # a client has nothing to say behind its ClientHello, before it got an answer
+        if len(message) == wanted > _HANDSHAKE_HEADER_BYTES:
+            return message
+        if len(message) < announced:
             return None
     raise _MalformedError
 
 
-def _record(data: bytes, pos: int) -> tuple[bytes, int, bool]:
-    """Return what is there of the record at `pos`, where the next begins, and whether this one is whole."""
-    header = data[pos : pos + _RECORD_HEADER_BYTES]
+def _record_bytes(header: bytes) -> int:
+    """Return how many bytes the record has; 0 while its header is not whole."""
     if (header and header[0] != _HANDSHAKE_RECORD) or (len(header) > 1 and header[1] != 3) or header[2:3] > b"\x04":
         raise _MalformedError
     if len(header) < _RECORD_HEADER_BYTES:
-        return b"", pos, False
+        return 0
     count = int.from_bytes(header[3:], "big")
     if not 0 < count <= MAX_RECORD_BYTES:
         raise _MalformedError
-    start = pos + _RECORD_HEADER_BYTES
-    return data[start : start + count], start + count, len(data) >= start + count
+    return count
 
 
 def _message_bytes(begin: bytes, limit_bytes: int) -> int:
@@ -132,7 +134,7 @@ def _message_bytes(begin: bytes, limit_bytes: int) -> int:
     if len(begin) < _HANDSHAKE_HEADER_BYTES:
         return _HANDSHAKE_HEADER_BYTES
     total = _HANDSHAKE_HEADER_BYTES + int.from_bytes(begin[1:4], "big")
-    if total > limit_bytes:
+    if not _HANDSHAKE_HEADER_BYTES < total <= limit_bytes:
         raise _MalformedError
     return total
 

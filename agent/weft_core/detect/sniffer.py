@@ -35,7 +35,7 @@ _MAY_BECOME: Final = re.compile(
 beginning of a second word if there is more. Empty lines in front are skipped as lenient servers skip them."""
 _NEEDS_SLASH: Final = re.compile(rb"[\r\n]*+[^ \t]++[ \t]++/").match
 _REQUEST_LINE: Final = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++[ \t]++[^\r\n]*?[ \t]HTTP/[0-9][^\r\n]*+\r?\n", re.IGNORECASE
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++[ \t]++[!-~\x80-\xff][\t -~\x80-\xff]*?[ \t]HTTP/[0-9][^\r\n]*+\r?\n", re.IGNORECASE
 ).match
 
 

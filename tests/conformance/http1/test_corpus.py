@@ -1,0 +1,42 @@
+"""The fuzzers' corpus, replayed: what was once found stays found."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from weft_testing.fuzzing import FuzzTarget, load, run, try_one
+from weft_testing.http1_targets import TARGETS
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_replay(target: FuzzTarget) -> None:
+    corpus = load(CORPUS / f"{target.name}.txt")
+    assert corpus
+    rng = Random(1)
+    for data in (*target.seeds, *corpus):
+        failure = try_one(target, data, rng)
+        assert failure is None, failure
+
+
+def test_the_fuzzer_finds_and_writes_down(tmp_path: Path) -> None:
+    def never_a_percent_sign(data: bytes, _rng: Random) -> int:
+        assert b"%" not in data
+        return len(data)
+
+    corpus = tmp_path / "x.txt"
+    failure = run([FuzzTarget("x", (b"/",), never_a_percent_sign)], {"x": corpus}, seconds=10, seed=1)
+    assert failure is not None
+    assert b"%" in failure.data
+    assert load(corpus) == [failure.data]
+    again = run([FuzzTarget("x", (b"/",), never_a_percent_sign)], {"x": corpus}, seconds=0, seed=2)
+    assert again is not None
+    assert again.data == failure.data
+
+
+def test_the_fuzzer_ends(tmp_path: Path) -> None:
+    target = FuzzTarget("x", (b"/",), lambda data, _rng: len(data) % 5)
+    assert run([target], {"x": tmp_path / "x.txt"}, seconds=0.05, seed=1) is None
+    assert len(target.seen) == 5
