@@ -2,7 +2,8 @@
 
 Theory: of several kinds of routes on one Service port only the most specific is applied (GEP-1294: GRPCRoute, HTTPRoute,
 TLSRoute, TCPRoute); producer routes and each namespace's consumer routes are separate sets, because a client follows one
-of them. A broken route keeps its parents, so that requests it would take are refused instead of taking the default way.
+of them. A broken route keeps its parents and, where they can be trusted, its matches: requests it would take are refused instead
+of taking the default way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,13 +12,16 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from weft_contract import objects
 from weft_contract.objects import GRPCRoute, HTTPRoute, ReferenceGrant, RouteObject, TCPRoute
 from weft_contract.problems import Problem
 from weft_contract.resources import HttpRule, Route, RouteParent, Service, TcpRule, resource_key
+from weft_core.routing import broken_route, compile_route
+from weft_core.text import UncompilableError
 from weft_operator.compile.references import BackendResolver, ResolvedParent, resolve_parent, service_parents
 from weft_operator.compile.results import ACCEPTED, RESOLVED, ObjectResult, ParentResult, Verdict
 from weft_operator.compile.route_rules import grpc_rule, http_rule, stream_rule
-from weft_operator.compile.view import ClusterView
+from weft_operator.compile.view import ClusterView, regex_error
 
 SPECIFICITY: Final = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
 _Place: TypeAlias = tuple[str, int, str | None]
@@ -89,8 +93,8 @@ class _Compiler:
     def add(self, item: _Attached) -> None:
         """Compile one route."""
         route, key = item.route, item.route.metadata.key
-        broken = self._view.broken.get((route.kind, key))
-        resource = self._resource(route, broken)
+        resource = self._resource(route, self._view.broken.get((route.kind, key)))
+        broken = resource.invalid
         resolved = _resolved(resource)
         taken: list[RouteParent] = []
         outcomes: list[ParentResult] = []
@@ -118,18 +122,20 @@ class _Compiler:
         )
 
     def _resource(self, route: RouteObject, broken: str | None) -> Route:
+        """Build the resource; of a broken route only what it takes, so that others on the same Service live on."""
         backends = BackendResolver(route=route, services=self._services, grants=self._grants)
         http: tuple[HttpRule, ...] = ()
         tcp: tuple[TcpRule, ...] = ()
-        if broken is None:
-            match route:
-                case HTTPRoute():
-                    http = tuple(http_rule(rule, backends) for rule in route.spec.rules)
-                case GRPCRoute():
-                    http = tuple(grpc_rule(rule, backends) for rule in route.spec.rules)
-                case TCPRoute():
-                    tcp = tuple(stream_rule(rule, backends) for rule in route.spec.rules)
-        return Route(
+        match route:
+            case HTTPRoute() if broken is None or _matches_hold(route):
+                http = tuple(http_rule(rule, backends) for rule in route.spec.rules)
+            case GRPCRoute() if broken is None or _matches_hold(route):
+                http = tuple(grpc_rule(rule, backends) for rule in route.spec.rules)
+            case TCPRoute() if broken is None:
+                tcp = tuple(stream_rule(rule, backends) for rule in route.spec.rules)
+        if broken is not None:
+            http = tuple(HttpRule(matches=rule.matches, name=rule.name) for rule in http)
+        resource = Route(
             origin=route.kind,
             namespace=route.metadata.namespace,
             name=route.metadata.name,
@@ -139,6 +145,11 @@ class _Compiler:
             tcp=tcp,
             invalid=broken,
         )
+        try:
+            compile_route(resource)
+        except UncompilableError as exc:  # what the data plane cannot carry out refuses, and says so here first
+            return broken_route(resource, str(exc))
+        return resource
 
     def _attach(
         self, route: RouteObject, parent: ResolvedParent | Verdict, broken: str | None
@@ -182,6 +193,16 @@ class _Compiler:
         key = route.metadata.key
         source = self._view.source(route.kind, key)
         return Problem(path=path, message=message, source=source, subject=f"{route.kind} {key}", warning=True)
+
+
+def _matches_hold(route: HTTPRoute | GRPCRoute) -> bool:
+    """Whether a broken route's matches can be trusted: its rules were read, and what is wrong is not in a match.
+
+    Where a document was broken in another way (a key given twice, a shape that is none) nothing of it is trusted, and the
+    route refuses everything at its parents.
+    """
+    errors = [problem for problem in objects.problems(route, regex_error) if not problem.warning]
+    return bool(errors) and not any(".matches[" in problem.path for problem in errors)
 
 
 def _with_parents(resource: Route, parents: list[RouteParent]) -> Route:

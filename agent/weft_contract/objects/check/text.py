@@ -18,10 +18,10 @@ ANY_SEGMENT: Final = "{*}"
 ANY_SEGMENTS: Final = "{**}"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
+_PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/%-]*")
 _ESCAPE: Final = re.compile(r"%(.{0,2})", re.DOTALL)
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_NEVER_ESCAPED: Final = _UNRESERVED | frozenset(b"/\\\0")
+_NEVER_ESCAPED: Final = _UNRESERVED | frozenset(b"/\\\x7f") | frozenset(range(0x20))
 _PORT_SUFFIX: Final = re.compile(r":[0-9]*$")
 _NOT_IN_HOST: Final = re.compile(r"[^!-~]|[/@?#]")
 _KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -197,6 +197,8 @@ def canonical_problems(text: str, path: str, *, open_end: bool = False) -> Itera
     if not _PATH.fullmatch(text):
         if set(text) & set("?#"):
             message, remedy = "the query is not part of the path", "cut it off"
+        elif ";" in text:
+            message, remedy = "rules see paths without segment parameters", "cut ; and what follows off each segment"
         else:
             message, remedy = "paths are compared percent-encoded", f"write {quote(text, safe='/%')[:120]}"
         yield Problem(path=path, message=f"{text!r:.120}: {message}", remedy=remedy)

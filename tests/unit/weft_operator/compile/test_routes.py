@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from weft_contract.resources import Route, RouteParent
+from weft_contract.resources import HttpMatch, Route, RouteParent, TextMatch
+from weft_contract.resources.route import Filters
 from weft_operator.compile.members import PodIndex, find_members
 from weft_operator.compile.results import ObjectResult
 from weft_operator.compile.routes import Routes, compile_routes
@@ -138,8 +139,31 @@ def test_a_broken_route_keeps_its_parents_and_refuses(rule: o.Doc, reason: str) 
     resource, result = _one(o.route("r", [o.parent("web")], [_RULE, rule]))
     assert resource is not None
     assert resource.invalid
-    assert (resource.http, resource.parents) == ((), (RouteParent(service="shop/web"),))
+    assert resource.parents == (RouteParent(service="shop/web"),)
+    assert not any(item.backends or item.filters != Filters() for item in resource.http)
     assert (result.accepted.holds, result.accepted.reason) == (False, reason)
+
+
+def test_a_broken_route_takes_what_it_would_and_nothing_else() -> None:
+    match: o.Doc = {"path": {"type": "Exact", "value": "/a"}}
+    resource, _ = _one(o.route("r", [o.parent("web")], [{"matches": [match], "retry": {}, **_RULE}]))
+    assert resource is not None
+    assert [item.matches for item in resource.http] == [(HttpMatch(path=TextMatch(value="/a")),)]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [{"matches": [{"path": {"value": "no-slash"}}]}, {"matches": [{"path": {"value": "/a"}}]}],
+        [{"matches": [{"path": {"value": "/a"}}], "unknown": 1}],
+        [{"matches": "all"}],
+    ],
+)
+def test_a_route_whose_matches_cannot_be_trusted_refuses_everything(rules: list[o.Doc]) -> None:
+    resource, _ = _one(o.route("r", [o.parent("web")], rules))
+    assert resource is not None
+    assert resource.invalid
+    assert resource.http == ()
 
 
 def test_tls_routes_are_not_carried_out_yet_and_refuse() -> None:
