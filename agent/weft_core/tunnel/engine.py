@@ -32,6 +32,8 @@ from weft_core.tunnel.settings import PeerSettings, own_max_frame
 from weft_core.tunnel.stream import TunnelStream
 from weft_core.tunnel.windows import PROBE, Windows
 
+UNHEEDED_COST: Final = 0.25
+"""Of a frame on a stream above our GOAWAY: an honest peer may have as many streams under way as we allow it."""
 DEBUG_SHOWN_BYTES: Final = 200
 """Of a peer's explanation in GOAWAY, in our error message."""
 
@@ -129,6 +131,7 @@ class Engine:
         if not self.roll.idle(stream_id):
             return True
         if self.goaway_sent and not self.client and stream_id % 2:
+            self.glitch(UNHEEDED_COST)
             return False
         raise ConnectionBreachError(
             ErrorCode.PROTOCOL_ERROR, f"frame on stream {stream_id}, which is idle", "stream_idle"
@@ -193,6 +196,8 @@ class Engine:
         if stream is None:
             if self._known(stream_id):
                 self.glitch()
+            else:
+                self.charge_reset()  # rapid reset does not get cheaper while we drain
             return
         self._remove(stream)
         for_nothing = not (self.client or stream.bytes_out or stream._out_ended)

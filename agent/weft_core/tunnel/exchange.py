@@ -90,7 +90,8 @@ class Exchange:
             engine.stray(stream_id)
             return
         if engine.goaway_sent:
-            return  # our GOAWAY said that we would not act on it
+            engine.stray(stream_id)  # our GOAWAY said that we would not act on it
+            return
         roll.last_peer_id = stream_id
         if len(roll.open) >= self._limits.tunnel_streams:
             engine.refuse(stream_id, ErrorCode.REFUSED_STREAM)

@@ -9,7 +9,8 @@ of a control frame (`_kept`, bounded by what `sink.announced` allows), or a payl
 (`_flowing`: DATA, its padding, and unknown frames).
 
 Windows are charged as payload arrives, but checked against the whole frame at its header: the peer needed credit for all of
-it before it sent any. Padding is charged and counts as consumed.
+it before it sent any. Padding is charged and counts as consumed. A stream's window is given back at the end of a frame, never
+inside one, so that what a peer sees does not depend on how its bytes were cut.
 
 A receiver may do anything in its callback, also end its stream or the connection. Therefore the loop keeps nothing but its
 position across a callback: streams that ended are no longer found, `halt` makes every look-up fail, and `_open` sees why.
@@ -332,20 +333,20 @@ class Intake:
         if stream is not None:
             stream._window -= size
             stream._take(view)
-            if stream._window <= stream._refill_at and not self._ends:
-                self._windows.refill(stream)
 
     def _skip(self, size: int) -> None:
         self.window -= size
         stream = self._stream
-        if stream is not None and size:
+        if stream is not None:
             stream._window -= size
             stream._padding += size
-            if stream._window <= stream._refill_at and not self._ends:
-                self._windows.refill(stream)
 
     def _finish(self) -> None:
         stream, self._stream = self._stream, None
         self._flowing = self._unknown = False
-        if stream is not None and self._ends:
+        if stream is None:
+            return
+        if self._ends:
             self._sink.peer_ended(stream)
+        elif stream._window <= stream._refill_at:
+            self._windows.refill(stream)

@@ -4,8 +4,9 @@ Theory of operation. A stream starts with a small window. Bytes handed to a rece
 one are not, so a paused stream's peer stops after one window. Credit goes back once half of the window was consumed.
 
 Whether a flow is held up by its window is found without a clock: with a WINDOW_UPDATE goes a PING, and when its answer is
-back one round trip has passed. A flow that moved half a window or more in that time doubles it. A flow that did not is
-asked again after it has moved as much again, so that a slow one costs next to nothing. One probe per connection is under
+back one round trip has passed. A flow that moved a third of a window or more in that time doubles it (half a window is the
+most that can be under way when half of it was given back). A flow that did not is asked again after it has moved as much
+again, so that a slow one costs next to nothing. One probe per connection is under
 way at a time. All growth together is bounded by the connection's window, so a thousand bulk streams do not keep a thousand
 large windows.
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from weft_core.tunnel.stream import TunnelStream
 
 PROBE: Final = b"weft-rtt"
+FILLED_SHARE: Final = 3
+"""A flow fills its window if it moves one part of so many in a round trip. gRPC's estimator takes 2/3 of a whole window."""
 PROBE_EVERY_WINDOWS: Final = 64
 """A flow that does not fill its window is asked at least this often: it may become a bulk flow late."""
 
@@ -102,7 +105,7 @@ class Windows:
         moved = stream.bytes_in - self._mark
         if stream._refill_at < 0 or stream._paused:
             pass  # ended, or held up by its receiver
-        elif moved * 2 >= stream._size:
+        elif moved * FILLED_SHARE >= stream._size:
             self._grow(stream)
         else:
             wait = min(stream.bytes_in, PROBE_EVERY_WINDOWS * stream._size)

@@ -61,7 +61,7 @@ def test_a_flow_that_fills_its_window_within_a_round_trip_doubles_it() -> None:
 def test_a_flow_that_does_not_keeps_its_window() -> None:
     fixture = peer()
     assert probes(send(fixture, 500)) == 1
-    fixture.ask(raw(DATA, 0, 1, bytes(499)))
+    fixture.ask(raw(DATA, 0, 1, bytes(333)))
     assert granted(answer(fixture)) == []
     assert fixture.stream._size == 1000
 
