@@ -6,14 +6,15 @@ account.
 
     <directory>/                                   0700, on a tmpfs
         <namespace>.<service account>.pem          0600: private key, leaf, intermediates, in this order
-        roots/<trust domain>.pem                   0644: the roots of that domain, two or more during a rotation
+        roots/<trust domain>.pem                   0644: the roots of that domain, two or more during a rotation;
+                                                   missing where roots come with the configuration
 
 A name that begins with a dot is a file being written; readers pass over it.
 """
 
 from typing import Final
 
-from weft_contract.identity import SpiffeId, check_trust_domain, spiffe_id
+from weft_contract.identity import SpiffeId, check_trust_domain
 
 KEY_PAIR_MODE: Final = 0o600
 ROOTS_MODE: Final = 0o644
@@ -27,16 +28,6 @@ MAX_FILE_BYTES: Final = 256 * 1024
 def key_pair_file_name(identity: SpiffeId) -> str:
     """Return the name of an identity's file, relative to the directory."""
     return f"{identity.namespace}.{identity.service_account}{SUFFIX}"
-
-
-def identity_of_file_name(name: str, trust_domain: str) -> SpiffeId:
-    """Return the identity in `trust_domain` whose file has this name.
-
-    Raises:
-        IdentityGrammarError: the name is not `<namespace>.<service account>.pem`.
-    """
-    namespace, _, service_account = name.removesuffix(SUFFIX).partition(".")
-    return spiffe_id(trust_domain, namespace, service_account)
 
 
 def roots_file_name(trust_domain: str) -> str:

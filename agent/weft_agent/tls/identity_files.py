@@ -80,14 +80,15 @@ def load_directory(directory: Path, now_unix_s: float, limits: Limits = DEFAULT_
     problems: list[Problem] = []
     key_pairs: dict[SpiffeId, KeyPair] = {}
     bundles: dict[str, tuple[str, ...]] = {}
-    for path in _files(directory, problems, missing="create it and issue certificates into it: `weft ca issue`"):
+    for path in _files(directory, problems):
         try:
             pair = _load_key_pair(path, now_unix_s, limits)
         except _UnusableError as exc:
             problems.append(exc.problem(path))
         else:
             key_pairs[pair.identity] = pair
-    for path in _files(directory / ROOTS_DIRECTORY, problems, missing="copy the roots there: `weft ca issue` does"):
+    roots = directory / ROOTS_DIRECTORY
+    for path in _files(roots, problems) if roots.exists() else ():  # roots may come with the configuration instead
         try:
             bundles[trust_domain_of_file_name(path.name)] = (_read(path).decode("utf-8", "replace"),)
         except IdentityGrammarError as exc:
@@ -107,13 +108,14 @@ class _UnusableError(Exception):
         return Problem(path="$", message=self.message, remedy=self.remedy, source=str(path))
 
 
-def _files(directory: Path, problems: list[Problem], *, missing: str) -> Iterator[Path]:
+def _files(directory: Path, problems: list[Problem]) -> Iterator[Path]:
     """Yield the files that a reader should look at, in order of name."""
     try:
         entries = sorted(directory.iterdir())
     except OSError as exc:
         message = f"cannot read the directory: {exc.strerror}"
-        problems.append(Problem(path="$", message=message, remedy=missing, source=str(directory)))
+        remedy = "create it and issue certificates into it: `weft ca issue`"
+        problems.append(Problem(path="$", message=message, remedy=remedy, source=str(directory)))
         return
     for path in entries:
         if path.name.startswith(".") or path.is_dir():
