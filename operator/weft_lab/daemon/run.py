@@ -19,6 +19,7 @@ from weft_lab.daemon.agents import Agent
 from weft_lab.daemon.api import Api
 from weft_lab.daemon.gate import CaptureGate, OpenGate
 from weft_lab.daemon.handlers import Handlers
+from weft_lab.daemon.identities import IdentityKeeper
 from weft_lab.daemon.kubelet import Kubelet
 from weft_lab.daemon.lab import Lab
 from weft_lab.daemon.log_files import LogKeeper
@@ -51,7 +52,7 @@ class Daemon:
         gate = CaptureGate(self.lab) if record.agent else OpenGate()
         self._kubelet = Kubelet(self.lab, gate, self._clock)
         self._translator = Translator(self.lab)
-        self._publisher = Publisher(self.lab)
+        self._publisher = Publisher(self.lab, IdentityKeeper(self.lab) if record.agent else None)
         self._admission = Admission(self.lab)
         self._reconciler = Reconciler(self.lab, self._kubelet, self._translator, self._publish)
         self._handlers = Handlers(
