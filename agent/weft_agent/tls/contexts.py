@@ -126,24 +126,29 @@ class TlsContexts:
                 what was in force stays.
         """
         try:
-            chain = read_certificates(chain_pem, at_most=self.limits.chain_length)
-            own = verify_own(chain, now_unix_s, self.limits)
-            if own.identity != identity:
-                raise IdentityMismatchError(f"certificate is of {own.identity}, not of {identity}")
-            credential = _Credential(fd, hashlib.sha256(b"".join(chain)).digest(), own.not_after_unix_s)
+            credential = self._check(identity, chain_pem, fd, now_unix_s)
             known = self._credentials.get(identity)
-            if known is not None and known.digest == credential.digest:
-                os.close(fd)
-                return
-            self._build("server", Anchors(), credential)  # proves that OpenSSL takes it, before the old one goes
-        except PemError as exc:
-            os.close(fd)
-            raise IdentityError(f"certificate chain of {identity} cannot be read: {exc}") from exc
-        except IdentityError:
+            changed = known is None or known.digest != credential.digest
+            if changed:
+                self._build("server", Anchors(), credential)  # proves that OpenSSL takes it, before the old one goes
+        except BaseException:
             os.close(fd)
             raise
-        self.drop_key_pair(identity)
-        self._credentials[identity] = credential
+        if changed:
+            self.drop_key_pair(identity)
+            self._credentials[identity] = credential
+        else:
+            os.close(fd)
+
+    def _check(self, identity: SpiffeId, chain_pem: bytes, fd: int, now_unix_s: float) -> _Credential:
+        try:
+            chain = read_certificates(chain_pem, at_most=self.limits.chain_length)
+        except PemError as exc:
+            raise IdentityError(f"certificate chain of {identity} cannot be read: {exc}") from exc
+        own = verify_own(chain, now_unix_s, self.limits)
+        if own.identity != identity:
+            raise IdentityMismatchError(f"certificate is of {own.identity}, not of {identity}")
+        return _Credential(fd, hashlib.sha256(b"".join(chain)).digest(), own.not_after_unix_s)
 
     def drop_key_pair(self, identity: SpiffeId) -> None:
         """Forget an identity; no effect on tunnels that live."""

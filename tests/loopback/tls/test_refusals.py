@@ -377,7 +377,7 @@ async def test_refuses_a_byte_a_second(mesh: Mesh, fast_clock: trio.testing.Mock
         with pytest.raises(HandshakeTimeoutError):
             await shake(TlsEngine(mesh.bob.server()), accepted)
         nursery.cancel_scope.cancel()
-    assert 5.0 <= trio.current_time() - began < 15.0
+    assert 5.0 <= trio.current_time() - began < 100.0
     assert 1 <= sent < len(hello)
 
 
