@@ -115,7 +115,7 @@ def test_the_canary_takes_its_tenth() -> None:
     router = snapshot.router("canary/web", 80, "canary")
     request = RequestFacts(method=b"GET", host=b"web", path=b"/")
     steps = 1000
-    found = [router.route(request, step * 2**32 // steps) for step in range(steps)]
+    found = [router.route(request, (2 * step + 1) * 2**31 // steps) for step in range(steps)]
     services = [outcome.service for outcome in found if isinstance(outcome, Forward)]
     assert services.count("canary/web-v2") == steps // 10
     assert services.count("canary/web-v1") == steps - steps // 10
