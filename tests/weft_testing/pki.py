@@ -103,7 +103,9 @@ class Wish:
     now_unix_s: float = field(default_factory=time.time)
 
 
-AUTHORITY: Final = Wish(uris=(), authority=True, usage=(KEY_CERT_SIGN, CRL_SIGN), purposes=None, starts_in_s=-DAY_S, ends_in_s=3650 * DAY_S)
+AUTHORITY: Final = Wish(
+    uris=(), authority=True, usage=(KEY_CERT_SIGN, CRL_SIGN), purposes=None, starts_in_s=-DAY_S, ends_in_s=3650 * DAY_S
+)
 
 
 @dataclass(frozen=True)
