@@ -23,7 +23,7 @@ _TRUE: Final = frozenset({"true", "yes", "on"})
 class Loader(yaml.CSafeLoader):
     """libyaml with the scalars of JSON; everything else is a text."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name and type
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - name and type of PyYAML
 
 
 def _resolve(kind: str, pattern: str, first: str) -> None:
