@@ -151,7 +151,7 @@ class DataPlane:
         if snapshot.node.trust_domain != before.node.trust_domain:
             context.contexts.own_domain = snapshot.node.trust_domain
         for problem in context.contexts.put_bundles({d: b.roots for d, b in snapshot.bundles.items()}):
-            refused.append((f"TrustBundle/{problem.subject}", str(problem)))
+            refused.append((problem.source, str(problem)))
         for pod in context.pods.values():
             pod.admissions.clear()
             pod.bind(snapshot.workload(pod.key))

@@ -14,10 +14,11 @@ from weft_agent.reactor import Reactor
 from weft_agent.reactor.loop import READ, WRITE
 from weft_agent.tls.engine import TlsEngine
 from weft_contract.limits import KIB
-from weft_core.errors import CertificateExpiredError, IdentityError, UpstreamResetError, WeftError
+from weft_core.errors import CertificateExpiredError, IdentityError, RemoteProtocolError, TunnelLostError, WeftError
 from weft_core.tunnel import TunnelConnection
 
 SMALL_READ_BYTES: Final = 64 * KIB
+SLICE_BYTES: Final = 64 * KIB
 PLAIN_BYTES: Final = 256 * KIB
 """Plaintext collected per call of the tunnel engine: sixteen full records."""
 
@@ -128,20 +129,29 @@ class Transport:
             return
         if size == self._read_bytes:
             self._read_bytes = len(self._reactor.buffer)
-        self._engine.feed(self._reactor.view[:size])
-        self._decrypt()
+        view = self._reactor.view
+        for start in range(0, size, SLICE_BYTES):  # the TLS buffers never shrink, so they are never given much at once
+            self._engine.feed(view[start : min(start + SLICE_BYTES, size)])
+            if not self._decrypt():
+                return
+        if self._engine.worn_out:
+            self._connection.drain()
 
-    def _decrypt(self) -> None:
+    def _decrypt(self) -> bool:
+        """Pass on what the engine can decrypt; False: the tunnel is over."""
         engine, connection, plain = self._engine, self._connection, self._plain
         try:
             while True:
                 size = engine.read_into(plain)
                 if size:
                     connection.receive(plain[:size])
-                if size < len(plain) or self._fd < 0:
-                    return
-        except IdentityError as exc:
+                if self._fd < 0:
+                    return False
+                if size < len(plain):
+                    return True
+        except (IdentityError, RemoteProtocolError) as exc:
             self._end(exc)
+            return False
 
     def flush(self) -> None:
         """Encrypt and send what the streams collected in this turn."""
@@ -207,10 +217,12 @@ class Transport:
             self._connection.close()
             self._marked = True
             self.flush()
+            self._engine.finish()
+            self._send(self._engine.pending_output())
             self._shut()
 
     def _lost(self, why: str) -> None:
-        self._end(UpstreamResetError(f"tunnel ended: {why}"))
+        self._end(TunnelLostError(f"tunnel ended: {why}"))
 
     def _end(self, error: WeftError) -> None:
         if self._fd >= 0:
