@@ -27,7 +27,8 @@ _CLEAN: Final = re.compile(rb"/|(?:/\.?[A-Za-z0-9_~!$&'()*+,=:@\-][A-Za-z0-9._~!
 """Canonical as it is: no escape, no parameter, no empty segment, no segment of dots alone."""
 _CHARACTERS: Final = re.compile(rb"/[!\"$->@-~]*+").fullmatch
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?").sub
-_RAW_EXTRAS: Final = re.compile(rb'["<>\[\]^`{|}]').sub
+_HAS_EXTRAS: Final = re.compile(rb'["<>\[\]^`{|}]').search
+_EXTRAS: Final = [(b"%c" % byte, b"%%%02X" % byte) for byte in b'"<>[]^`{|}']
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _OVERLONG: Final = re.compile(rb"%C[01]%[89AB]|%E0%[89]|%F0%8|%F8%8[0-7]|%FC%8[0-3]").search
 _SLASHES: Final = re.compile(rb"//++").sub
@@ -55,7 +56,9 @@ def canonical_path(path: bytes, *, keep_escaped_slashes: bool) -> tuple[bytes, b
     if _CHARACTERS(path) is None:
         raise refused("bad_target")
     forward = _decoded(path, keep_escaped_slashes=keep_escaped_slashes) if b"%" in path else path
-    forward = _RAW_EXTRAS(_encoded, forward)
+    if _HAS_EXTRAS(forward):
+        for raw, escaped in _EXTRAS:
+            forward = forward.replace(raw, escaped)
     if b";" in forward or b"%3B" in forward:
         if _DOTS_WITH_PARAMETERS(forward):
             raise refused("dot_segment_parameters")
@@ -86,10 +89,6 @@ def _decoded(path: bytes, *, keep_escaped_slashes: bool) -> bytes:
     if _OVERLONG(decoded):
         raise refused("overlong_utf8")
     return decoded
-
-
-def _encoded(found: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % ord(found[0])
 
 
 def _without_dots(path: bytes) -> bytes:

@@ -67,12 +67,16 @@ OURS: Final = rb"[Ww][Ee][Ff][Tt][\-_][^:]*+"
 """`weft-…`, and `weft_…`, which CGI-like servers cannot tell from it: only agents say such things."""
 
 _MEANT_FOR_PROXIES: Final = _one_of((b"host", b"content-length", b"expect", *HOP_BY_HOP))
+_MAY_MATTER: Final = rb"(?=[CEHKPTUWcehkptuw])"
+"""First letters of all of them: one look at a character spares most lines fourteen alternatives (a third of the search)."""
 
 FIND_SPECIAL: Final = re.compile(
-    rb"\n(" + _MEANT_FOR_PROXIES + rb"|" + OURS + rb"):[ \t]*+([^\r]*+)"
+    rb"\n" + _MAY_MATTER + rb"(" + _MEANT_FOR_PROXIES + rb"|" + OURS + rb"):[ \t]*+([^\r]*+)"
 ).findall  # fmt: skip
 """All (name, value) that matter to framing and forwarding; the search must begin at the LF before the first field line."""
-WITHOUT_HOP_BY_HOP: Final = re.compile(rb"\n(?:" + _one_of(HOP_BY_HOP) + rb"|" + OURS + rb"):[^\r]*+\r").sub
+WITHOUT_HOP_BY_HOP: Final = re.compile(
+    rb"\n" + _MAY_MATTER + rb"(?:" + _one_of(HOP_BY_HOP) + rb"|" + OURS + rb"):[^\r]*+\r"
+).sub
 """Takes lines with the line feed in front of each, not behind: a pattern that begins with a literal is searched fast."""
 
 PROTECTED: Final = frozenset({
