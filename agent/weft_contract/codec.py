@@ -70,7 +70,7 @@ def decode_resource(data: bytes) -> Resource:
     """
     try:
         return _resource_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ContractError([Problem(path="$", message=str(exc))]) from exc
 
 
@@ -117,7 +117,7 @@ def decode_document(data: bytes, *, source: str, node: str | None = None) -> Nod
     """
     try:
         plain = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         message = f"not JSON: {exc}"
         raise ContractError(
             [Problem(path="$", message=message, source=source, remedy="write it with `weft compile -o DIR`")]

@@ -133,7 +133,7 @@ class Link(Generic[MessageT]):
             if not data:
                 raise LinkClosedError("peer closed the channel")
             return Received(self._decoder.decode(data), fds)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             _close_all(fds)
             raise LinkProtocolError(f"not a message of this channel: {exc}") from exc
         except ChannelError:
