@@ -184,8 +184,9 @@ def test_the_end_of_the_peer_is_told_after_what_it_had_sent(ends: Ends) -> None:
         b"\x93\xa4need\xa1x",
         msgspec.msgpack.encode(KeysGone(identity="x")),
         b"\x92\xa5ready",
+        b"\x91" * 60_000,
     ],
-    ids=["garbage", "unknown tag", "too short", "other direction", "truncated"],
+    ids=["garbage", "unknown tag", "too short", "other direction", "truncated", "deep"],
 )
 def test_garbage_is_a_protocol_error_and_its_descriptors_are_closed(ends: Ends, data: bytes) -> None:
     worker, control = ends
