@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -60,8 +61,8 @@ class Echo:
     def __init__(self, place: Place, *ports: int, bound: Sequence[tuple[str, int]] = ()) -> None:
         self._stopping = False
         self.accepted = 0
-        self._listeners = [place.run(lambda port=port: _listener("::", port)) for port in ports]
-        self._listeners += [place.run(lambda at=at: _listener(*at)) for at in bound]
+        self._listeners = [place.run(partial(_listener, "::", port)) for port in ports]
+        self._listeners += [place.run(partial(_listener, *at)) for at in bound]
         self._threads = [threading.Thread(target=self._accept, args=(item,), daemon=True) for item in self._listeners]
         self._open: set[socket.socket] = set()
         for thread in self._threads:

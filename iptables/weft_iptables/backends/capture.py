@@ -26,7 +26,7 @@ from weft_iptables.errors import CaptureRefusedError, IptablesError, KernelRefus
 from weft_iptables.kernel import diag, routing, settings
 from weft_iptables.kernel.netlink import NETLINK_ROUTE, Netlink
 from weft_iptables.namespaces import Namespace
-from weft_iptables.plan import CapturePlan, Connection, Family, Tally, learned_ports
+from weft_iptables.plan import CapturePlan, Connection, Family, Tally, excluded, learned_ports
 from weft_iptables.plan.build import ROUTING, SYSCTLS
 from weft_iptables.plan.values import Routing, Sysctl
 
@@ -86,6 +86,7 @@ class Backend:
         self._references = references
         self._unset: tuple[Sysctl, ...] = ()
         self._before: int | None = None
+        self._plan: CapturePlan | None = None
 
     @property
     def name(self) -> BackendName:
@@ -110,12 +111,19 @@ class Backend:
         return Families(captured=(4,), refused=(6,)) if off else Families(captured=(4, 6), refused=())
 
     def connections_to_keep(self) -> frozenset[Connection]:
-        """Return what to give `plan(keep=…)`: all direct connections of a pod that is not captured yet, else those kept."""
+        """Return what to give `plan(keep=…)`, so that no open connection breaks.
+
+        Of a pod that is not captured yet: all its connections. Of a captured one: those that were kept so far, and those
+        that the exclusions applied by this object let pass, in case the next plan excludes less.
+        """
         return self._run(self._connections_to_keep)
 
     def _connections_to_keep(self) -> frozenset[Connection]:
         direct = diag.direct_connections()
-        return frozenset(filter(self._rules.kept(), direct)) if self._rules.present() else direct
+        if not self._rules.present():
+            return direct
+        passing = excluded(self._plan.sets, direct) if self._plan is not None else frozenset()
+        return passing.union(filter(self._rules.kept(), direct))
 
     # -- the capture --------------------------------------------------------------------------------------------------
 
@@ -132,11 +140,13 @@ class Backend:
 
         def act() -> Applied:
             if not self._drifts(plan, expected):
+                self._plan = plan
                 return Applied(changed=False, unset=self._unset)
             self._install(plan)
             left = self._drifts(plan, expected)
             if left:
                 raise UnrepairedError(f"{self.namespace.path}: applied, yet {'; '.join(map(str, left))}")
+            self._plan = plan
             return Applied(changed=True, unset=self._unset)
 
         return self._run(act)
@@ -235,9 +245,10 @@ class Backend:
         kept = direct.intersection(plan.keep)
         if not fresh:
             kept = kept.union(filter(self._rules.kept(), direct))
-        self._rules.install(replace(plan, keep=tuple(sorted(kept))), learned_ports(plan, direct))
+        self._rules.install(replace(plan, keep=tuple(sorted(kept))), learned_ports(plan.sets, direct))
         if fresh and plan.keep:
-            self._rules.keep(diag.direct_connections() - kept)
+            late = diag.direct_connections() - kept
+            self._rules.keep(late - excluded(plan.sets, late))
 
     def _remove(self) -> None:
         for make in (self._make_rules, *self._others):
@@ -249,6 +260,7 @@ class Backend:
             self._put_back(self._before or 0 if remembered is None else remembered - _PROTOCOL)
         self._before = None
         self._unset = ()
+        self._plan = None
 
     # -- settings -----------------------------------------------------------------------------------------------------
 

@@ -34,7 +34,9 @@ def compare(expected: State, live: State, lines: Mapping[str, Sequence[str]]) ->
         lines: the text of each chain's rules, by the chain's name, for the messages.
     """
     if expected and not live:
-        return [Drift("table", next(name for thing, name in expected if thing == "table"), "nothing of the capture is here")]
+        return [
+            Drift("table", next(name for thing, name in expected if thing == "table"), "nothing of the capture is here")
+        ]
     found = []
     for key in [*expected, *(key for key in live if key not in expected)]:
         if expected.get(key) != live.get(key):

@@ -3,7 +3,7 @@
 Theory. Order makes the steps safe one by one: sets before the rules that name them, the rules of one family in one
 transaction, sets that are not needed any more last. Rules name sets by number, and numbers differ between namespaces, so
 before rules are compared each number is replaced by its set's name. The nft flavour lives in `table ip mangle`, which is
-made on first use and taken away with us if it is empty then.
+made on first use and taken away with us as far as it is empty then.
 
 The two flavours are two rule lists that both apply. Rules of other people in the other flavour mean that this host uses
 that one, and two lists that decide about one packet are a riddle to whoever debugs it, so we refuse.
@@ -126,18 +126,19 @@ class IptablesRules:
                 self._remove(family, seen)
 
     def uninstall(self) -> None:
-        """Take out jumps, chains and sets, and the table if it was made for us."""
+        """Take out jumps and chains, the table if it was made for us, and sets unless the other flavour uses them."""
         for family, seen in self._read({}).items():
             self._remove(family, seen)
-        with Netlink(NETLINK_NETFILTER) as netlink:
-            sets.drop(netlink)
+        if not IptablesRules(_OTHER[self._flavour]).present():
+            with Netlink(NETLINK_NETFILTER) as netlink:
+                sets.drop(netlink)
 
     def _remove(self, family: Family, seen: Mangle) -> None:
         chains, jumps = _chains(seen), _jumps(seen)
         if chains or any(jumps.values()):
             self._feed(family, render_iptables_removal(jumps, chains))
             if self._flavour == "nft":
-                _delete_empty_table(family)
+                _tidy(family)
 
     def _feed(self, family: Family, script: str) -> None:
         command = f"{_PROGRAMS[family]}-{self._flavour}-restore"
@@ -197,13 +198,17 @@ def _without_sets(plan: CapturePlan) -> CapturePlan:
     return replace(plan, sets=(), rules=rules, keep=())
 
 
-def _delete_empty_table(family: Family) -> None:
-    """Delete the mangle table if it has no rule and no chain but the built-in ones, as iptables leaves it behind."""
+def _tidy(family: Family) -> None:
+    """Delete the built-in chains that iptables left behind empty, and the table if it has no others."""
     with Netlink(NETLINK_NETFILTER) as netlink:
         generation = nftables.generation(netlink)
-        seen = mangle.read("nft", family, {})
-        if seen.hooks and all(seen.hooks.values()) and not seen.rules:
-            try:
-                nftables.delete_table(netlink, WORDS[family], "mangle", unless_changed_since=generation)
-            except OSError:
-                return  # somebody is using it just now, so it is theirs
+        chains = nftables.chains(netlink, WORDS[family], "mangle")
+        used = {rule.chain for rule in mangle.read("nft", family, {}).rules}
+        idle = {chain.name for chain in chains if chain.accepts and chain.name in JUMPS and chain.name not in used}
+        whole = idle == {chain.name for chain in chains}
+        try:
+            if chains:
+                names = None if whole else sorted(idle)
+                nftables.delete(netlink, WORDS[family], "mangle", names, unless_changed_since=generation)
+        except OSError:
+            return  # somebody is using them just now, so they are theirs

@@ -17,9 +17,8 @@ from weft_iptables.errors import KernelRefusedError
 from weft_iptables.kernel import nftables
 from weft_iptables.kernel.netlink import NETLINK_NETFILTER, Netlink
 from weft_iptables.plan import CapturePlan, Connection, Tally, nft_lines, render_nft
-from weft_iptables.plan.build import KEEP, LEARNED
 from weft_iptables.plan.nft import TABLE, render_nft_forgetting, render_nft_keeping, render_nft_removal
-from weft_iptables.plan.values import NetworkSet, PortSet
+from weft_iptables.plan.values import KEEP, LEARNED, NetworkSet, PortSet
 
 _FAMILY: Final = "inet"
 

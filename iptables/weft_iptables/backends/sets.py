@@ -7,8 +7,8 @@ from weft_iptables.backends.drift import Key
 from weft_iptables.kernel import ipsets
 from weft_iptables.kernel.netlink import Netlink
 from weft_iptables.plan import Connection, Family, IpsetSet
-from weft_iptables.plan.build import KEEP, LEARNED
 from weft_iptables.plan.restore import FAR, NEAR, PREFIX, far, near
+from weft_iptables.plan.values import KEEP, LEARNED
 
 _ASIDE: Final = f"{PREFIX}aside"
 """The name of a set while it is filled, before it takes the place of the old one."""

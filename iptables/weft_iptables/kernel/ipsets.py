@@ -11,6 +11,7 @@ Source: include/uapi/linux/netfilter/ipset/ip_set.h.
 import errno
 import socket
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ _ORDERED: Final = 0x4000
 _PER_MESSAGE: Final = 256
 _NOT_THERE: Final = 4103
 """IPSET_ERR_EXIST: an element to add is there already, one to delete is not."""
+_IN_USE: Final = 4100
+"""IPSET_ERR_BUSY."""
+_BUSY_ATTEMPTS: Final = 100
+_BUSY_PAUSE_S: Final = 0.01
 _LEAST_MAXIMUM: Final = 65536
 
 _FAMILIES: Final[dict[Family, socket.AddressFamily]] = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -161,13 +166,21 @@ def swap(first: str, second: str) -> None:
 
 
 def destroy(name: str) -> None:
-    """Destroy a set.
+    """Destroy a set. One whose last rule went a moment ago is waited for: nf_tables lets go of sets in the background.
 
     Raises:
         KernelRefusedError: a rule still uses it, or it is not there.
     """
-    with _ipset() as client:
-        client.destroy(name)
+    pause = threading.Event()
+    for patience in range(_BUSY_ATTEMPTS, 0, -1):
+        try:
+            with IPSet() as client:
+                client.destroy(name)
+            return
+        except NetlinkError as exc:
+            if exc.code != _IN_USE or patience == 1:
+                raise KernelRefusedError(f"ipset {name}: {exc}") from exc
+        pause.wait(_BUSY_PAUSE_S)
 
 
 def add(netlink: Netlink, name: str, family: Family, entries: Iterable[Entry]) -> None:

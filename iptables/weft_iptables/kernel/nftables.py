@@ -10,7 +10,7 @@ Source: include/uapi/linux/netfilter/nf_tables.h.
 
 import errno
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,10 @@ from weft_iptables.kernel.netlink import NLM_F_ACK, NLM_F_REQUEST, Netlink, attr
 NFPROTO: Final = {"inet": 1, "ip": 2, "ip6": 10}
 
 _SUBSYSTEM: Final = 10 << 8
-_NEWTABLE: Final = _SUBSYSTEM | 0
 _GETTABLE: Final = _SUBSYSTEM | 1
 _DELTABLE: Final = _SUBSYSTEM | 2
 _GETCHAIN: Final = _SUBSYSTEM | 4
+_DELCHAIN: Final = _SUBSYSTEM | 5
 _GETRULE: Final = _SUBSYSTEM | 7
 _GETSET: Final = _SUBSYSTEM | 10
 _GETSETELEM: Final = _SUBSYSTEM | 13
@@ -30,6 +30,8 @@ _GETGEN: Final = _SUBSYSTEM | 16
 _BATCH_BEGIN: Final = 0x10
 _BATCH_END: Final = 0x11
 _BATCH_GENID: Final = 1
+
+_ACCEPT: Final = 1
 
 _counts = struct.Struct(">Q")
 
@@ -51,6 +53,8 @@ class Chain:
     name: str
     hook: bytes
     """Hook, priority, type and policy, as dumped."""
+    accepts: bool
+    """Whether it hangs on a hook and lets pass what its rules do not decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ def chains(netlink: Netlink, family: str, table: str) -> list[Chain]:
         fields = dict(attributes(payload, 4))
         if text(fields[1]) == table:
             hook = b"".join(fields.get(kind, b"") for kind in (4, 5, 7)) if 4 in fields else b""
-            found.append(Chain(table, text(fields[3]), hook))
+            accepts = 4 in fields and int.from_bytes(fields.get(5, b"\1"), "big") == _ACCEPT
+            found.append(Chain(table, text(fields[3]), hook, accepts))
     return found
 
 
@@ -177,13 +182,16 @@ def sets(netlink: Netlink, family: str, table: str) -> list[NftSet]:
 
 
 def elements(netlink: Netlink, family: str, table: str, name: str) -> frozenset[bytes]:
-    """Return the keys of one set's elements; the end of an interval has a trailing byte of 1, all others of 0."""
+    """Return the keys of one set's elements; the end of an interval has a trailing byte of 1, all others of 0.
+
+    The end of nothing that nft puts at the bottom of a new set of intervals, but not of one it fills again, is left out.
+    """
     found: set[bytes] = set()
     for _, payload in netlink.dump(_GETSETELEM, _payload(family, _named(1, table), _named(2, name))):
         for kind, value in attributes(payload, 4):
             if kind == 3:
                 found.update(_key(element) for _, element in attributes(value))
-    return frozenset(found)
+    return frozenset(key for key in found if any(key[:-1]) or key[-1] == 0)
 
 
 def _key(element: bytes) -> bytes:
@@ -192,17 +200,32 @@ def _key(element: bytes) -> bytes:
     return key + bytes([int.from_bytes(fields.get(3, b""), "big") & 1])
 
 
-def delete_table(netlink: Netlink, family: str, table: str, unless_changed_since: int) -> None:
-    """Delete a table, provided that no rule of the namespace changed since a generation.
+def delete(
+    netlink: Netlink, family: str, table: str, chain_names: Iterable[str] | None, unless_changed_since: int
+) -> None:
+    """Delete chains of a table, or the table, provided that no rule of the namespace changed since a generation.
+
+    Args:
+        netlink: a socket of NETLINK_NETFILTER.
+        family: `inet`, `ip` or `ip6`.
+        table: its name.
+        chain_names: the chains; None for the table.
+        unless_changed_since: the generation.
 
     Raises:
-        OSError: EAGAIN or ERESTART if something did; the table is untouched then.
+        OSError: ERESTART if something changed; everything is untouched then.
     """
-    begin = struct.pack(">BBH", 0, 0, 10) + attribute(_BATCH_GENID, struct.pack(">I", unless_changed_since))
+    limits = struct.pack(">BBH", 0, 0, 10)
+    begin = limits + attribute(_BATCH_GENID, struct.pack(">I", unless_changed_since))
+    where = _named(1, table)
+    if chain_names is None:
+        deletions = [(_DELTABLE, _payload(family, where))]
+    else:
+        deletions = [(_DELCHAIN, _payload(family, where, _named(3, name))) for name in chain_names]
     netlink.batch(
         [
             (_BATCH_BEGIN, NLM_F_REQUEST, begin),
-            (_DELTABLE, NLM_F_REQUEST | NLM_F_ACK, _payload(family, _named(1, table))),
-            (_BATCH_END, NLM_F_REQUEST, struct.pack(">BBH", 0, 0, 10)),
+            *((message, NLM_F_REQUEST | NLM_F_ACK, payload) for message, payload in deletions),
+            (_BATCH_END, NLM_F_REQUEST, limits),
         ]
     )

@@ -6,7 +6,7 @@ Does not belong here: a socket, a subprocess, a look at the kernel.
 """
 
 from weft_iptables.plan.build import plan
-from weft_iptables.plan.exclusion import learned_ports
+from weft_iptables.plan.exclusion import excluded, learned_ports
 from weft_iptables.plan.line import Line
 from weft_iptables.plan.nft import nft_lines, render_nft
 from weft_iptables.plan.restore import IpsetSet, ipset_sets, iptables_lines, render_iptables
@@ -23,6 +23,7 @@ __all__ = [
     "Line",
     "Rule",
     "Tally",
+    "excluded",
     "ipset_sets",
     "iptables_lines",
     "learned_ports",

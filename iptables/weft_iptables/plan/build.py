@@ -16,6 +16,8 @@ Invariants, and what breaks without them:
   test would match the application's listeners and let new connections past. A SYN is never judged by sockets: one that
   meets a connection of the agent in TIME_WAIT would be let through and then given to whoever listens on the destination,
   which is the application; TPROXY finds the agent's listener instead.
+- What was intercepted carries the agent's mark from then on, because the kernel's own answers to it (a RST, the last ACK)
+  reflect its mark; with the mark it came with, they would be taken for traffic to be captured and never arrive.
 - The gate address is captured whatever is excluded, else a pod with a wide exclusion would wait for ever to start.
 
 Source: Documentation/networking/tproxy.rst; the matrix in tests/netns/capture.
@@ -41,6 +43,7 @@ from weft_contract.ports import (
 )
 from weft_contract.resources import Capture
 from weft_iptables.errors import PlanError
+from weft_iptables.plan.exclusion import excluded
 from weft_iptables.plan.rule import (
     AgentSocket,
     Chain,
@@ -67,6 +70,11 @@ from weft_iptables.plan.rule import (
     Underway,
 )
 from weft_iptables.plan.values import (
+    IN_PORTS,
+    KEEP,
+    LEARNED,
+    OUT_NETWORKS,
+    OUT_PORTS,
     CapturePlan,
     Connection,
     KeepSet,
@@ -79,12 +87,6 @@ from weft_iptables.plan.values import (
     Routing,
     Sysctl,
 )
-
-IN_PORTS: Final = "in_ports"
-OUT_PORTS: Final = "out_ports"
-OUT_NETWORKS: Final[dict[Family, str]] = {4: "out_net4", 6: "out_net6"}
-LEARNED: Final = "learned_ports"
-KEEP: Final[dict[Family, str]] = {4: "keep4", 6: "keep6"}
 
 SYSCTLS: Final = (
     Sysctl("net/ipv4/tcp_fwmark_accept"),
@@ -114,7 +116,8 @@ def plan(
         capture: what the pod's annotations leave alone.
         captured: families to capture; those the namespace's kernel can do (`Backend.survey`).
         refused: families that exist there but cannot be captured: their TCP is dropped.
-        keep: connections older than the capture that shall go on as they are.
+        keep: connections older than the capture that shall go on as they are; those that an exclusion covers need no
+            keeping and are left out.
 
     Raises:
         PlanError: a port range or network of the resource is not one.
@@ -123,8 +126,10 @@ def plan(
     out_ports = _ranges(capture.exclude_outbound_ports)
     families = tuple(sorted({*captured, *refused}))
     networks = {family: _networks(capture.exclude_outbound_networks, family) for family in families}
-    kept = tuple(sorted(connection for connection in set(keep) if connection.family in families))
-    sets = _sets(in_ports, out_ports, networks, {connection.family for connection in kept})
+    exclusions = _exclusions(in_ports, out_ports, networks)
+    there = {connection for connection in keep if connection.family in families}
+    kept = tuple(sorted(there - excluded(exclusions, there)))
+    sets = (*exclusions, *(KeepSet(KEEP[family], family) for family in sorted({item.family for item in kept})))
     names = {item.name for item in sets}
     refused_only = tuple(sorted(set(refused) - set(captured)))
     return CapturePlan(
@@ -142,11 +147,8 @@ def plan(
 # -- sets ---------------------------------------------------------------------------------------------------------
 
 
-def _sets(
-    in_ports: tuple[PortRange, ...],
-    out_ports: tuple[PortRange, ...],
-    networks: dict[Family, tuple[Network, ...]],
-    kept_families: set[Family],
+def _exclusions(
+    in_ports: tuple[PortRange, ...], out_ports: tuple[PortRange, ...], networks: dict[Family, tuple[Network, ...]]
 ) -> tuple[KernelSet, ...]:
     sets: list[KernelSet] = []
     if in_ports:
@@ -156,7 +158,6 @@ def _sets(
     sets += [NetworkSet(OUT_NETWORKS[family], family, found) for family, found in networks.items() if found]
     if out_ports or any(networks.values()):
         sets.append(LearnedPorts(LEARNED))
-    sets += [KeepSet(KEEP[family], family) for family in sorted(kept_families)]
     return tuple(sets)
 
 

@@ -13,7 +13,7 @@ which would make two equal rulesets look different.
 from collections.abc import Iterable, Iterator
 from typing import Final, assert_never
 
-from weft_contract.ports import MARK_MASK, OUT_MARK
+from weft_contract.ports import MARK_MASK, OUT_MARK, PROXY_MARK
 from weft_iptables.plan.line import Line
 from weft_iptables.plan.restore import LOOPBACKS
 from weft_iptables.plan.rule import (
@@ -98,11 +98,10 @@ def _lines(rule: Rule) -> Iterator[Line]:
         case LearnAndPass(set_name=name):
             yield Line(rule.chain, f"{head} add @{name} {{ tcp sport }} return {comment}", rule.tally)
         case Divert():
-            mark = f"meta mark set meta mark & {0xFFFFFFFF ^ MARK_MASK:#x} | {OUT_MARK:#x}"
-            yield Line(rule.chain, f"{head} {mark} return {comment}", rule.tally)
+            yield Line(rule.chain, f"{head} {_set_mark(OUT_MARK)} return {comment}", rule.tally)
         case Intercept(port=port) if rule.family is not None:
             to = f"127.0.0.1:{port}" if rule.family == 4 else f"[{LOOPBACKS[6]}]:{port}"
-            target = f"tproxy {_WORD[rule.family]} to {to} accept"
+            target = f"tproxy {_WORD[rule.family]} to {to} {_set_mark(PROXY_MARK)} accept"
             yield Line(rule.chain, f"{head} {target} {comment}", rule.tally)
             dropped: Tally | None = None if rule.tally is None else (rule.tally[0], "dropped")
             yield Line(rule.chain, f'{head} drop comment "nobody listens: dropped"', dropped)
@@ -110,6 +109,10 @@ def _lines(rule: Rule) -> Iterator[Line]:
             raise AssertionError("a rule that intercepts has a family")
         case _:
             assert_never(rule.action)
+
+
+def _set_mark(mark: int) -> str:
+    return f"meta mark set meta mark & {0xFFFFFFFF ^ MARK_MASK:#x} | {mark:#x}"
 
 
 def _match(match: Match, rule: Rule) -> str:

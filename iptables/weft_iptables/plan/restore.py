@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
-from weft_contract.ports import INBOUND_PORT, MARK_MASK, OUT_MARK, OUTBOUND_PORT
+from weft_contract.ports import INBOUND_PORT, MARK_MASK, OUT_MARK, OUTBOUND_PORT, PROXY_MARK
 from weft_iptables.plan.line import Line
 from weft_iptables.plan.rule import (
     AgentSocket,
@@ -108,8 +108,8 @@ def _lines(rule: Rule, family: Family) -> Iterator[Line]:
             yield Line(rule.chain, f"{head}-j MARK --set-xmark {OUT_MARK:#x}/{MARK_MASK:#x}")
             yield Line(rule.chain, f"{head}-j RETURN", rule.tally)
         case Intercept(port=port):
-            bit = f"{_DELIVERED[port]:#x}"
-            target = f"-j TPROXY --on-port {port} --on-ip {LOOPBACKS[family]} --tproxy-mark {bit}/{bit}"
+            mark = f"{_DELIVERED[port] | PROXY_MARK:#x}/{_DELIVERED[port] | MARK_MASK:#x}"
+            target = f"-j TPROXY --on-port {port} --on-ip {LOOPBACKS[family]} --tproxy-mark {mark}"
             yield Line(rule.chain, f"{head}{target}", rule.tally)
         case _:
             assert_never(rule.action)

@@ -148,7 +148,11 @@ class Divert:
 
 @dataclass(frozen=True, slots=True)
 class Intercept:
-    """Give the packet to the agent's listener on this port; drop it where nothing listens (TPROXY)."""
+    """Give the packet to the agent's socket or its listener on this port, with the PROXY mark; drop it where there is none.
+
+    The mark matters for what the kernel answers without a socket (RST, the last ACK): replies reflect the mark of what they
+    answer, and with the OUT mark they would be diverted to the agent instead of reaching the application.
+    """
 
     port: int
 

@@ -2,13 +2,21 @@
 
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from weft_iptables.plan.rule import Family, Rule
 
 Network: TypeAlias = IPv4Network | IPv6Network
 PortRange: TypeAlias = tuple[int, int]
 """First and last port, both included."""
+
+
+IN_PORTS: Final = "in_ports"
+OUT_PORTS: Final = "out_ports"
+OUT_NETWORKS: Final[dict[Family, str]] = {4: "out_net4", 6: "out_net6"}
+LEARNED: Final = "learned_ports"
+KEEP: Final[dict[Family, str]] = {4: "keep4", 6: "keep6"}
+"""Names of the sets, as far as one name can be said in every tool."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
