@@ -52,12 +52,13 @@ def read_documents(texts: Iterable[tuple[str, str]]) -> Parsed:
 
 
 def _of_text(name: str, text: str) -> Iterator[Document | Problem]:
-    number = 1
     try:
         loader = Loader(text)
-    except yaml.YAMLError as exc:
-        yield _syntax_problem(exc, f"{name}#1")
+    except UnicodeEncodeError as exc:
+        message = f"not text: character {exc.start + 1} cannot be written in UTF-8"
+        yield Problem(path="$", message=message, remedy="save the file as UTF-8", source=f"{name}#1")
         return
+    number = 1
     try:
         while loader.check_node():
             node = loader.get_node()

@@ -7,6 +7,7 @@ Times and base-60 numbers of YAML 1.1 stay texts (`2026-01-01`, `22:22`), as the
 """
 
 import re
+from math import isinf
 from typing import Final
 
 import yaml
@@ -16,6 +17,8 @@ from weft_contract.problems import Problem
 MAX_DEPTH: Final = 100
 MAX_REPEATS: Final = 100_000
 """Values that aliases may repeat in one document; what is written out is bounded by the size of the text."""
+MAX_DIGITS: Final = 70
+"""More than 64 bits have in base 2, sign and prefix included; Python refuses to read very long ones."""
 _TAG: Final = "tag:yaml.org,2002:"
 _TRUE: Final = frozenset({"true", "yes", "on"})
 
@@ -34,8 +37,8 @@ def _resolve(kind: str, pattern: str, first: str) -> None:
 _resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$", "tTfFyYnNoO")
 _resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
 Loader.add_implicit_resolver(_TAG + "null", re.compile(r"^$"), [""])
-_resolve("int", r"^[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$", "-+0123456789")
-_resolve("float", r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9_]+|[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$", "-+0123456789.")
+_resolve("int", r"^[-+]?(?:0b[01][01_]*|0o?[0-7][0-7_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0|[1-9][0-9_]*)$", "-+0123456789")
+_resolve("float", r"^[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$", "-+0123456789.")
 _resolve("merge", r"^<<$", "<")
 
 
@@ -138,23 +141,15 @@ class NodeReader:
     def _integer(self, text: str, node: yaml.ScalarNode, path: str) -> object:
         digits = text.replace("_", "").lower()
         body = digits.lstrip("+-")
-        if len(body) > 1 and body[0] == "0" and body[1] in "01234567":
+        if len(body) > 1 and body[0] == "0" and body[1].isdigit():
             digits = digits.replace("0", "0o", 1)
-        try:
-            number = int(digits, 0)
-        except ValueError:
-            self._refuse(node, path, f"{text!r:.40} is not a whole number")
-            return None
+        number = int(digits, 0) if len(digits) <= MAX_DIGITS else 2**64
         if not -(2**63) <= number < 2**64:
             self._refuse(node, path, f"{text[:40]} is too large for a number", "put it in quotes")
         return number
 
     def _float(self, text: str, node: yaml.ScalarNode, path: str) -> object:
-        try:
-            number = float(text.replace("_", ""))
-        except ValueError:
-            self._refuse(node, path, f"{text!r:.40} is not a number")
-            return None
-        if number in (float("inf"), float("-inf")):
+        number = float(text.replace("_", ""))
+        if isinf(number):
             self._refuse(node, path, f"{text[:40]} is too large for a number", "put it in quotes")
         return number

@@ -108,7 +108,11 @@ def test_a_broken_list_breaks_its_items() -> None:
     assert parsed.documents[0].problems
 
 
-@given(st.text(max_size=80))
+def test_a_text_that_is_no_unicode_is_refused() -> None:
+    assert "save the file as UTF-8" in _problem("a: \ud800")
+
+
+@given(st.text(max_size=80) | st.text(alphabet="ab:&*<>[]{}-? \n0x1_.'\"|!%~#,e", max_size=40))
 def test_any_text_gives_documents_or_problems(text: str) -> None:
     parsed = read_documents([("a.yaml", text)])
     assert parsed.complete == (not parsed.problems)

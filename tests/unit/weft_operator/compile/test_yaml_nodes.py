@@ -51,6 +51,12 @@ def _value(text: str) -> object:
         ("|\n  a\n  b", "a\nb"),
         ("9223372036854775807", 2**63 - 1),
         ("=", "="),
+        ("<<", "<<"),
+        ("._", "._"),
+        ("0b_", "0b_"),
+        ("08", 8.0),
+        ("-a", "-a"),
+        ("0x", "0x"),
     ],
 )
 def test_scalars(text: str, expected: object) -> None:
@@ -59,7 +65,9 @@ def test_scalars(text: str, expected: object) -> None:
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("text", ["99999999999999999999999", "-9223372036854775809", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["99999999999999999999999", "9" * 5000, "0x" + "f" * 17, "-9223372036854775809", "1e999"]
+)
 def test_numbers_that_do_not_fit_are_problems(text: str) -> None:
     (document,) = read_documents([("a.yaml", f"x: {text}")]).documents
     assert "too large" in document.problems[0].message
