@@ -21,6 +21,7 @@ from weft_core.text import UncompilableError
 from weft_operator.compile.references import BackendResolver, ResolvedParent, resolve_parent, service_parents
 from weft_operator.compile.results import ACCEPTED, RESOLVED, ObjectResult, ParentResult, Verdict
 from weft_operator.compile.route_rules import grpc_rule, http_rule, stream_rule
+from weft_operator.compile.services import is_headless
 from weft_operator.compile.view import ClusterView, regex_error
 
 SPECIFICITY: Final = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
@@ -68,11 +69,13 @@ def compile_routes(view: ClusterView, services: Mapping[str, Service]) -> Routes
     )
 
 
-def _parents(route: RouteObject, services: Mapping[str, Service]) -> Iterator[ResolvedParent | Verdict]:
+def _parents(
+    route: RouteObject, services: Mapping[str, Service], view: ClusterView
+) -> Iterator[ResolvedParent | Verdict]:
     for reference in service_parents(route):
         found = resolve_parent(reference, route.metadata.namespace, services)
-        if isinstance(found, ResolvedParent) and not services[found.service].addresses:
-            message = f"Service {found.service} has no address that calls could be recognised by"
+        if isinstance(found, ResolvedParent) and is_headless(view.services[found.service]):
+            message = f"Service {found.service} is headless: it has no address that calls could be recognised by"
             yield Verdict(holds=False, reason="NoMatchingParent", message=message)
         else:
             yield found

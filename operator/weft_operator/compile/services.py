@@ -267,6 +267,11 @@ def _canonical(text: str) -> str | None:
         return None
 
 
+def is_headless(item: objects.Service) -> bool:
+    """Whether a Service was made without an address of its own; one that only waits for it is not headless."""
+    return HEADLESS in (item.spec.cluster_ip, *item.spec.cluster_ips)
+
+
 def _cluster_addresses(item: objects.Service) -> tuple[str, ...]:
     """Return the Service's own addresses, IPv4 before IPv6; none for a headless one."""
     texts = {item.spec.cluster_ip, *item.spec.cluster_ips} - {"", HEADLESS}

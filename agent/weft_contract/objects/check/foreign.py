@@ -1,6 +1,7 @@
 """Rules of foreign objects that we depend on: labels and annotations of ours, ports of Services."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -21,6 +22,7 @@ _POD_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.PRESERVE_SOURCE: annotations.truth,
     labels.NETNS: annotations.netns_name,
 }
+_NOT_YET: Final = (labels.RETRY_PREFIX, labels.TIMEOUT_PREFIX, labels.RATELIMIT_PREFIX)
 _SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {labels.OPAQUE_PORTS: annotations.port_ranges}
 
 
@@ -63,6 +65,18 @@ def _annotation_problems(metadata: Metadata, grammar: dict[str, Callable[[str], 
                 grammar[key](value)
             except AnnotationError as exc:
                 yield Problem(path=path, message=f"{exc}; the annotation is not counted")
+        elif key.startswith(_NOT_YET):
+            yield Problem(path=path, message=f"{key} has no effect yet in this release", warning=True)
+        elif key.startswith(f"{labels.GROUP}/") and key != labels.MESH_LABEL:
+            remedy = _nearest(key, grammar)
+            yield Problem(path=path, message=f"{key} is no annotation of ours here", remedy=remedy, warning=True)
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    """Return what was probably meant; the prefix that all share says nothing."""
+    names = {name.partition("/")[2]: name for name in known}
+    near = difflib.get_close_matches(key.partition("/")[2], names, n=1, cutoff=0.6)
+    return f"did you mean {names[near[0]]}?" if near else f"known here: {', '.join(sorted(names.values()))}"
 
 
 def service_problems(service: Service) -> Iterator[Problem]:

@@ -93,6 +93,15 @@ def test_a_route_without_a_parent_is_told_and_becomes_nothing(parent: o.Doc) -> 
     assert result.problems[0].warning
 
 
+def test_a_service_that_waits_for_its_address_can_be_a_parent() -> None:
+    fresh = o.service("fresh", 80, addresses=[], spec={"clusterIP": "", "clusterIPs": []})
+    resource, result = _one(
+        fresh, o.route("r", [o.parent("fresh")], [{"backendRefs": [{"name": "fresh", "port": 80}]}])
+    )
+    assert resource is not None
+    assert result.accepted.holds
+
+
 def test_routes_of_gateways_are_no_business_of_the_mesh() -> None:
     assert _routes(o.route("r", [{"name": "gateway"}], [_RULE])).results == ()
 

@@ -59,6 +59,18 @@ def test_a_wrong_opt_in_label_is_a_problem(kind: str) -> None:
     assert problem.remedy == "make it a label"
 
 
+def test_annotations_that_are_not_carried_out_are_warned_of() -> None:
+    (problem,) = _found("Pod", {"annotations": {"weft.dev/excludeInboundPort": "80"}})
+    assert problem.warning
+    assert problem.remedy == "did you mean weft.dev/excludeInboundPorts?"
+    (problem,) = _found("Service", {"annotations": {"weft.dev/netns": "x"}})
+    assert problem.remedy == "known here: weft.dev/opaquePorts"
+    for key in ("retry.weft.dev/http", "timeout.weft.dev/request", "ratelimit.weft.dev/burst"):
+        (problem,) = _found("Service", {"annotations": {key: "1"}})
+        assert problem.warning
+        assert "no effect yet" in problem.message
+
+
 def test_service_ports() -> None:
     def paths(*ports: dict[str, Any], **annotations: str) -> list[str]:
         return [problem.path for problem in _found("Service", {"annotations": annotations}, {"ports": list(ports)})]
