@@ -55,7 +55,9 @@ class _Attached:
 def compile_routes(view: ClusterView, services: Mapping[str, Service]) -> Routes:
     """Resolve every route that names a Service as its parent; the others are no business of the mesh."""
     attached = [
-        _Attached(route, tuple(_parents(route, services))) for route in view.routes.values() if service_parents(route)
+        _Attached(route, tuple(_parents(route, services, view)))
+        for route in view.routes.values()
+        if service_parents(route)
     ]
     kinds: dict[_Place, str] = {}
     for item in sorted(attached, key=lambda each: SPECIFICITY.index(each.route.kind)):
