@@ -163,6 +163,8 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: Literal["off", "starting", "running", "ready", "restarting"]
     pid: int = 0
     restarts: int = 0
+    current: bool = False
+    """Whether all its workers enforce what was compiled last."""
     message: str = ""
 
 

@@ -2,9 +2,10 @@
 
 import click
 
+from weft_cli.duration import Duration
 from weft_cli.exits import OK
 from weft_cli.files import read_texts
-from weft_cli.lab.options import Duration, lab_errors, name_option
+from weft_cli.lab.options import lab_errors, name_option
 from weft_cli.output import end, print_table
 
 

@@ -4,10 +4,12 @@ import time
 
 import click
 
+from weft_cli.duration import Duration
 from weft_cli.exits import FINDINGS, OK, USAGE
 from weft_cli.lab.applying import apply_files, print_applied
-from weft_cli.lab.options import Duration, lab_errors, labels, name_option, namespace_option
+from weft_cli.lab.options import lab_errors, labels, name_option, namespace_option
 from weft_cli.lab.references import references
+from weft_cli.lab.wait import wait_in_force
 from weft_cli.output import CommandError, end
 from weft_lab.client import Client
 from weft_lab.protocol import Reference
@@ -19,14 +21,20 @@ _FILES_OPTION = click.option(
 
 @click.command()
 @_FILES_OPTION
+@click.option("--wait", "waiting", is_flag=True, help="wait until every agent enforces them")
+@click.option("--timeout", type=Duration(), default=30.0, metavar="TIME", help="for --wait (default 30s)")
 @namespace_option
 @name_option
 @lab_errors
-def apply(places: tuple[str, ...], namespace: str, name: str) -> None:
+def apply(places: tuple[str, ...], waiting: bool, timeout: float, namespace: str, name: str) -> None:
     """Make the lab have the objects of YAML files. What cannot be carried out is said, field by field."""
     if not places:
         raise CommandError("say what to apply: -f FILE, -f DIR or -f -", USAGE)
-    end(apply_files(Client(name), places, namespace))
+    client = Client(name)
+    status = apply_files(client, places, namespace)
+    if waiting:
+        wait_in_force(client, client.status().revision, timeout)
+    end(status)
 
 
 @click.command()

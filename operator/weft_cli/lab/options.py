@@ -1,9 +1,8 @@
 """Options that many commands of `weft lab` take, and errors of the lab as errors of the command."""
 
 import functools
-import re
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
 
@@ -18,30 +17,12 @@ from weft_lab.names import DEFAULT_LAB, LabNameError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
 name_option = click.option(
     "--name", envvar="WEFT_LAB", default=DEFAULT_LAB, show_default=True, metavar="NAME", help="name of the lab"
 )
 namespace_option = click.option(
     "-n", "--namespace", default="default", show_default=True, metavar="NAMESPACE", help="namespace of the objects"
 )
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, given as `30`, `30s`, `500ms`, `2m`."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        found = _DURATION.fullmatch(str(value))
-        if found is None:
-            self.fail(f"{value!r} is not a duration such as 30s, 500ms or 2m", param, ctx)
-        return float(found.group(1)) * _UNITS[found.group(2) or "s"]
 
 
 def labels(text: str | None) -> dict[str, str]:

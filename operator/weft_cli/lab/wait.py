@@ -1,19 +1,24 @@
 """`weft lab wait`: until pods or workloads are ready, complete, or gone."""
 
+import sys
 import time
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
+from weft_cli.duration import Duration
 from weft_cli.exits import OK, USAGE
-from weft_cli.lab.options import Duration, lab_errors, labels, name_option, namespace_option
+from weft_cli.lab.options import lab_errors, labels, name_option, namespace_option
 from weft_cli.lab.readiness import GOALS, goal_of, missing
 from weft_cli.lab.references import references
 from weft_cli.output import CommandError, end
 from weft_lab.client import Client, LabRequestError
-from weft_lab.protocol import Reference
+from weft_lab.protocol import AgentStatus, LabStatus, Reference
 
-_ALL_KINDS = ("pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs")
+_LOOK_S: Final = 0.1
+"""An agent's state is no object and makes no revision: it is looked at so often."""
+_ALL_KINDS: Final = ("pods", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs")
 
 
 @click.command()
@@ -64,25 +69,51 @@ def wait_for_all(client: Client, namespace: str | None, timeout_s: float) -> Non
     _wait(client, chosen, "ready", timeout_s, agents=True)
 
 
+def not_in_force(status: LabStatus, revision: int) -> list[str]:
+    """Return which agents do not enforce yet what a revision of the objects says."""
+    if status.compiled_revision < revision:
+        return ["the objects are being compiled"]
+    return [
+        f"agent of {node.name} {_agent_lack(node.agent)}"
+        for node in status.nodes
+        if node.agent.state not in {"off", "ready"} or (node.agent.state == "ready" and not node.agent.current)
+    ]
+
+
+def _agent_lack(agent: AgentStatus) -> str:
+    if agent.state == "ready":
+        return "does not enforce the latest configuration yet"
+    return f"is {agent.state} {agent.message}".strip()
+
+
+def wait_in_force(client: Client, revision: int, timeout_s: float) -> None:
+    """Wait until every agent enforces what a revision of the objects says.
+
+    Raises:
+        CommandError: the time is over.
+    """
+    deadline = time.monotonic() + timeout_s
+    while lacking := not_in_force(client.status(), revision):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise CommandError(f"timed out after {timeout_s:g}s; {'; '.join(lacking)}")
+        client.watch(sys.maxsize, min(left_s, _LOOK_S))
+
+
 def _wait(client: Client, chosen: tuple[Reference, ...], goal: str, timeout_s: float, *, agents: bool) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         status = client.status()
         lacking = [*_lacking(client, chosen, goal, named=not agents)]
         if agents:
-            lacking += [
-                f"agent of {node.name} is {node.agent.state} {node.agent.message}".strip()
-                for node in status.nodes
-                if node.agent.state not in {"off", "ready"}
-            ]
+            lacking += not_in_force(status, status.revision)
         if not lacking:
             return
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             shown = "\n  ".join(lacking[:20])
             raise CommandError(f"timed out after {timeout_s:g}s; still missing:\n  {shown}")
-        # an agent's readiness is no object and makes no revision: look again soon
-        client.watch(status.revision, min(left_s, 0.25 if agents else left_s))
+        client.watch(status.revision, min(left_s, _LOOK_S if agents else left_s))
 
 
 def _lacking(client: Client, chosen: tuple[Reference, ...], goal: str, *, named: bool) -> Iterator[str]:

@@ -4,18 +4,17 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Literal
 
-from weft_contract.ports import HEALTH_PORT
 from weft_lab.container.order import Bind, NodeOrder, Program
-from weft_lab.daemon import probing
+from weft_lab.daemon import agent_admin
 from weft_lab.daemon.child import Child
 from weft_lab.daemon.lab import Lab
+from weft_lab.daemon.loop import Timer
 from weft_lab.machine.namespaces import namespace_path
-from weft_lab.model import Container, Probe
-from weft_lab.model.pod import HttpGet
 from weft_lab.names import LAB_VARIABLE, NETNS_ROOT
 from weft_lab.plan.container_life import Ended
 from weft_lab.plan.environment import DEFAULT_PATH
@@ -40,9 +39,8 @@ _PACKAGES: Final = (
 _FIRST_BACKOFF_S: Final = 0.1
 _MAX_BACKOFF_S: Final = 5.0
 _HEALTHY_RUN_S: Final = 10.0
-_HEALTH_PERIOD_S: Final = 1.0
-_HEALTH_PERIOD_STARTING_S: Final = 0.1
-_READY: Final = Probe(http_get=HttpGet(port=HEALTH_PORT, path="/healthz/ready"), timeout_seconds=3)
+_CALM_PERIOD_S: Final = 1.0
+_BUSY_PERIOD_S: Final = 0.1
 
 
 def node_order(lab: Lab, node: str, command: tuple[str, ...], environment: dict[str, str]) -> NodeOrder:
@@ -76,12 +74,18 @@ def node_order(lab: Lab, node: str, command: tuple[str, ...], environment: dict[
 
 
 class Agent:
-    """The agent of one node, over all its runs."""
+    """The agent of one node, over all its runs.
 
-    def __init__(self, lab: Lab, node: str, prober: ThreadPoolExecutor) -> None:
+    Args:
+        lab: the lab.
+        node: name of the node.
+        digest: returns the content hash of the document that the node should enforce.
+    """
+
+    def __init__(self, lab: Lab, node: str, digest: Callable[[], str]) -> None:
         self._lab = lab
         self._node = node
-        self._prober = prober
+        self._digest = digest
         self._child: Child | None = None
         self._state: Literal["starting", "running", "ready", "restarting"] = "starting"
         self._message = ""
@@ -89,11 +93,14 @@ class Agent:
         self._backoff_s = _FIRST_BACKOFF_S
         self._started_at = 0.0
         self._stopping = False
+        self._asking = False
+        self._current = False
+        self._next: Timer | None = None
 
     def start(self) -> None:
         """Start it, and look after it from now on."""
         self._run()
-        self._look()
+        self.look()
 
     def stop(self) -> None:
         """Tell it to drain and end; it is not started again."""
@@ -104,7 +111,9 @@ class Agent:
     def status(self) -> AgentStatus:
         """Return how it is."""
         pid = self._child.pid if self._child is not None else 0
-        return AgentStatus(state=self._state, pid=pid, restarts=self._restarts, message=self._message)
+        return AgentStatus(
+            state=self._state, pid=pid, restarts=self._restarts, current=self._current, message=self._message
+        )
 
     @property
     def log_path(self) -> Path:
@@ -140,18 +149,28 @@ class Agent:
         if not self._stopping:
             self._run()
 
-    # -- readiness ------------------------------------------------------------------------------------------------
+    # -- what it says of itself -----------------------------------------------------------------------------------
 
-    def _look(self) -> None:
-        if self._stopping:
+    def look(self) -> None:
+        """Ask it how it is, and ask again in a while."""
+        if self._stopping or self._asking:
             return
-        target = probing.Target("127.0.0.1", _READY, Container(name="agent"))
-        self._lab.loop.in_thread(lambda: probing.send(target), self._looked, self._prober)
+        self._asking = True
+        if self._next is not None:
+            self._next.cancel()
+        admin = self._lab.admin_socket(self._node)
+        self._lab.loop.in_thread(lambda: agent_admin.report(admin), self._looked)
 
-    def _looked(self, future: "Future[None]") -> None:
+    def _looked(self, future: "Future[agent_admin.AgentReport]") -> None:
+        self._asking = False
         error = future.exception()
+        report = future.result() if error is None else None
+        self._current = report is not None and report.enforces(self._digest())
         if self._state in {"running", "ready"}:
-            self._state = "running" if error else "ready"
-            self._message = f"not ready: {error}" if error else ""
-        period_s = _HEALTH_PERIOD_S if self._state == "ready" else _HEALTH_PERIOD_STARTING_S
-        self._lab.loop.at(self._lab.loop.now + period_s, self._look)
+            ready = report is not None and report.ready
+            self._state = "ready" if ready else "running"
+            why = "; ".join(report.missing) if report is not None else str(error)
+            self._message = "" if ready else f"not ready: {why}"
+        calm = self._state == "ready" and self._current
+        period_s = _CALM_PERIOD_S if calm else _BUSY_PERIOD_S
+        self._next = self._lab.loop.at(self._lab.loop.now + period_s, self.look)

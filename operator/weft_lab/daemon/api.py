@@ -68,10 +68,10 @@ class Api:
         """Answer the watchers whose revision is over. On the loop's thread."""
         still: list[tuple[int, Future[int]]] = []
         for after, future in self._watchers:
-            if self._store.revision > after:
-                future.set_result(self._store.revision)
-            elif not future.cancelled():
+            if self._store.revision <= after and not future.cancelled():
                 still.append((after, future))
+            elif future.set_running_or_notify_cancel():
+                future.set_result(self._store.revision)
         self._watchers = still
 
     def _accept(self, listener: socket.socket) -> None:

@@ -21,12 +21,20 @@ from weft_lab.small_program import HOLDER
 DEMO_ENTRYPOINT: Final = (sys.executable, "-P", "-m", "weft_lab.demo")
 
 
-def pod_order(pod: Pod, container: Container, sources: Sources, directory: Path, namespace: str) -> PodOrder:
+def layer_directory(directory: Path, container: str, attempt: int) -> Path:
+    """Return where one run of a container keeps what it writes."""
+    return directory / "containers" / container / str(attempt)
+
+
+def pod_order(
+    pod: Pod, container: Container, attempt: int, sources: Sources, directory: Path, namespace: str
+) -> PodOrder:
     """Return the order that starts a container, and prepare its volumes.
 
     Args:
         pod: with its addresses in its status.
         container: one of its containers.
+        attempt: number of this run of it.
         sources: ConfigMaps and Secrets of the namespace.
         directory: the pod's directory.
         namespace: name of its network namespace.
@@ -37,7 +45,7 @@ def pod_order(pod: Pod, container: Container, sources: Sources, directory: Path,
     """
     environment = container_variables(pod, container, sources)
     entrypoint = DEMO_ENTRYPOINT if is_demo_image(container.image) else ()
-    layer = directory / "containers" / container.name
+    layer = layer_directory(directory, container.name, attempt)
     layer.mkdir(parents=True, exist_ok=True)
     return PodOrder(
         namespace=str(namespace_path(namespace)),

@@ -50,3 +50,7 @@ class Lab:
     def node_directory(self, node: str) -> Path:
         """Return the directory of a node."""
         return self.directory / "nodes" / node
+
+    def admin_socket(self, node: str) -> Path:
+        """Return the admin socket of a node's agent; the agent's /run is a directory of the node."""
+        return self.node_directory(node) / "run" / "weft" / node / "admin.sock"

@@ -13,7 +13,7 @@ from weft_lab.addressing import Pair
 from weft_lab.container.order import JoinOrder
 from weft_lab.daemon import probing
 from weft_lab.daemon.child import Child
-from weft_lab.daemon.container_order import container_program, container_variables, pod_order
+from weft_lab.daemon.container_order import container_program, container_variables, layer_directory, pod_order
 from weft_lab.daemon.lab import Lab
 from weft_lab.machine.namespaces import add_namespace, apply, delete_namespace
 from weft_lab.model import Container, Pod, PodStatus, Probe
@@ -23,7 +23,7 @@ from weft_lab.plan.environment import ConfigurationError, Sources
 from weft_lab.plan.hostnames import HostEntry, fixed_entries
 from weft_lab.plan.hostsfile import HostsFile
 from weft_lab.plan.network import POD_SYSCTLS, pod_batches
-from weft_lab.plan.pod_life import Order, PodLife, RunProbe, SignalContainer, StartContainer
+from weft_lab.plan.pod_life import Order, PodLife, RunHook, RunProbe, SignalContainer, StartContainer
 from weft_lab.plan.pod_status import StatusWriter
 from weft_lab.plan.probes import ProbeKind
 
@@ -120,11 +120,13 @@ class PodRuntime:
                     child.signal(signal.SIGTERM if number == "TERM" else signal.SIGKILL)
             case RunProbe(name, attempt, kind):
                 self._probe(name, attempt, kind)
+            case RunHook(name, attempt):
+                self._hook(name, attempt)
 
     def _start(self, name: str, attempt: int) -> None:
         life = self._container(name)
         try:
-            order = pod_order(self.pod, life.spec, self.sources(), self.directory, self.namespace)
+            order = pod_order(self.pod, life.spec, attempt, self.sources(), self.directory, self.namespace)
             output = self._open_log(name, attempt)
         except (ConfigurationError, OSError) as exc:
             end = Ended(128, 0, "CreateContainerConfigError", str(exc), self.lab.loop.now)
@@ -141,6 +143,9 @@ class PodRuntime:
 
     def _over(self, name: str, attempt: int, end: Ended) -> None:
         self.children.pop(name, None)
+        layer = layer_directory(self.directory, name, attempt)
+        # what a run wrote goes with it; the next begins with this machine's files again
+        self.lab.loop.in_thread(lambda: shutil.rmtree(layer, ignore_errors=True), lambda _: None)
         self.life.exited(name, attempt, end)
         self.on_news()
 
@@ -189,11 +194,27 @@ class PodRuntime:
         work = self._probe_work(probe, life.spec)
         self.lab.loop.in_thread(work, answered, self._prober)
 
+    def _hook(self, name: str, attempt: int) -> None:
+        life = self._container(name)
+        hook = life.spec.lifecycle.pre_stop
+        left_s = max(0.0, (life.kill_at or 0.0) - self.lab.loop.now)
+
+        def over(future: "Future[None]") -> None:
+            self.life.hook_over(name, attempt, self.lab.loop.now)
+            self.on_news()
+
+        if hook is not None and hook.exec is not None:
+            work = self._exec_work(life.spec, hook.exec.command, left_s)
+            self.lab.loop.in_thread(work, over, self._prober)
+
     def _probe_work(self, probe: Probe, container: Container) -> Callable[[], None]:
         if probe.exec is None:
             target = probing.Target(self.ips[0], probe, container)
             return lambda: probing.send(target)
-        words = probe.exec.command
+        return self._exec_work(container, probe.exec.command, float(probe.timeout_seconds))
+
+    def _exec_work(self, container: Container, words: tuple[str, ...], timeout_s: float) -> Callable[[], None]:
+        """Return what runs a command in a container, in a thread; it raises where the command fails."""
         try:
             order = self.join_order(container.name, words)
         except ConfigurationError as exc:
@@ -203,9 +224,9 @@ class PodRuntime:
                 raise probing.ProbeFailedError(message)
 
             return fail
-        return lambda: self._exec_probe(order, float(probe.timeout_seconds))
+        return lambda: self._exec(order, timeout_s)
 
-    def _exec_probe(self, order: JoinOrder, timeout_s: float) -> None:
+    def _exec(self, order: JoinOrder, timeout_s: float) -> None:
         output = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
             spawned = self.lab.spawner.spawn(order, output).result()

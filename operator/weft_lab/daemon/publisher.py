@@ -5,12 +5,14 @@ One compilation at a time, the latest state wins. Certificates are there before 
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from weft_contract.codec import digest
 from weft_contract.identity import IdentityGrammarError, SpiffeId, check_trust_domain, parse_spiffe_id
 from weft_contract.objects import DEFAULT_TRUST_DOMAIN
 from weft_contract.problems import Problem
@@ -35,6 +37,7 @@ class Published:
 
     revision: int
     compiled: Compiled
+    digests: dict[str, str]
 
 
 class Publisher:
@@ -53,7 +56,10 @@ class Publisher:
         self._renewal: Timer | None = None
         self.revision = 0
         """Newest revision of the store that is on disk."""
+        self.digests: dict[str, str] = {}
+        """Content hash of each node's document on disk."""
         self.problems: tuple[Problem, ...] = ()
+        self.on_published: Callable[[], None] = lambda: None
 
     def publish(self, view: View) -> None:
         """Compile a view soon; a newer one replaces it."""
@@ -80,7 +86,8 @@ class Publisher:
             for node in self._lab.record.nodes:
                 self._identities.keep(node, identities_of(compiled, node))
         write_documents(compiled, self._lab.directory / "config")
-        return Published(revision, compiled)
+        digests = {node: digest(compiled.document_bytes(node)) for node in compiled.nodes}
+        return Published(revision, compiled, digests)
 
     def _done(self, future: "Future[Published]") -> None:
         self._busy = False
@@ -92,6 +99,8 @@ class Publisher:
         else:
             published = future.result()
             self.revision, self.problems = published.revision, published.compiled.problems
+            self.digests = published.digests
+            self.on_published()
         self._schedule_renewal()
         self._step()
 

@@ -8,12 +8,11 @@ import logging
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Final
 
 from weft_contract.labels import ZONE_LABEL
 from weft_lab.addressing import AddressPlan
-from weft_lab.daemon import probing
 from weft_lab.daemon.admission import Admission
 from weft_lab.daemon.agents import Agent
 from weft_lab.daemon.api import Api
@@ -29,7 +28,7 @@ from weft_lab.daemon.reconciler import Reconciler
 from weft_lab.daemon.spawner import Spawner
 from weft_lab.daemon.store import Store, timestamp
 from weft_lab.daemon.translator import Translator
-from weft_lab.machine.namespaces import add_namespace, apply, namespace_path
+from weft_lab.machine.namespaces import add_namespace, apply
 from weft_lab.machine.records import LabRecord, socket_path
 from weft_lab.model import Key, Metadata, Node
 from weft_lab.model.objects import NodeAddress, NodeSpec, NodeStatus
@@ -96,10 +95,17 @@ class Daemon:
 
     def _start_agents(self) -> None:
         for node in self.lab.record.nodes:
-            prober: ThreadPoolExecutor = probing.node_threads(namespace_path(self.lab.node_namespace(node)))
-            agent = Agent(self.lab, node, prober)
+            agent = Agent(self.lab, node, self._digest_of(node))
             self._handlers.agents[node] = agent
             agent.start()
+        self._publisher.on_published = self._look_at_agents
+
+    def _digest_of(self, node: str) -> Callable[[], str]:
+        return lambda: self._publisher.digests.get(node, "")
+
+    def _look_at_agents(self) -> None:
+        for agent in self._handlers.agents.values():
+            agent.look()
 
     def _stop(self) -> None:
         for agent in self._handlers.agents.values():

@@ -84,6 +84,10 @@ def _pod_problems(spec: PodSpec, path: str) -> Iterator[Problem]:
     for field, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
         for index, container in enumerate(containers):
             yield from _container_problems(container, spec, f"{path}.{field}[{index}]")
+    for index, sysctl in enumerate(spec.security_context.sysctls):
+        if not sysctl.name.startswith("net."):
+            message = f"{sysctl.name!r:.80} is not a setting of a network namespace, the lab would set it for the whole machine"
+            yield Problem(path=f"{path}.securityContext.sysctls[{index}]", message=message, remedy="use net.* only")
     for index, volume in enumerate(spec.volumes):
         yield from _volume_problems(volume, f"{path}.volumes[{index}]")
 
@@ -109,6 +113,9 @@ def _container_problems(container: Container, spec: PodSpec, path: str) -> Itera
     for index, variable in enumerate(container.env):
         if not _ENV_NAME.fullmatch(variable.name):
             yield Problem(path=f"{path}.env[{index}].name", message=f"{variable.name!r:.80} is not a variable name")
+    hook = container.lifecycle.pre_stop
+    if hook is not None and (hook.exec is None) == (hook.sleep is None):
+        yield Problem(path=f"{path}.lifecycle.preStop", message="needs exactly one of exec and sleep in the lab")
     for name, probe in _probes(container):
         yield from _probe_problems(probe, container, f"{path}.{name}")
 

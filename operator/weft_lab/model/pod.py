@@ -124,6 +124,25 @@ class Probe(Model, frozen=True, kw_only=True):
     failure_threshold: int = 3
 
 
+class Sleep(Model, frozen=True, kw_only=True):
+    """A pause."""
+
+    seconds: int
+
+
+class Hook(Model, frozen=True, kw_only=True):
+    """What is done before a container is told to end: one of the two."""
+
+    exec: Exec | None = None
+    sleep: Sleep | None = None
+
+
+class Lifecycle(Model, frozen=True, kw_only=True):
+    """Hooks of a container."""
+
+    pre_stop: Hook | None = None
+
+
 class Capabilities(Model, frozen=True, kw_only=True):
     """Capabilities added to and dropped from a container runtime's usual set."""
 
@@ -177,6 +196,7 @@ class Container(Model, frozen=True, kw_only=True):
     startup_probe: Probe | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
     restart_policy: Literal["Always"] | None = None
     """On init containers alone: it stays beside the others (a native sidecar)."""
 

@@ -48,6 +48,10 @@ class ContainerLife:
     probes: dict[ProbeKind, ProbeState] = field(default_factory=dict)
     kill_at: float | None = None
     """Set once it was told to end: when it will be killed."""
+    hooked: bool = False
+    """Whether its preStop hook was begun, for this end."""
+    ask_at: float | None = None
+    """When it is to be told to end: at once, or when its hook is over; None while that is not known."""
     asked: bool = False
     killed: bool = False
     ever_up: bool = False
@@ -72,7 +76,8 @@ class ContainerLife:
         self.state = "starting"
         self.attempt += 1
         self.reason, self.message = "ContainerCreating", ""
-        self.kill_at, self.asked, self.killed, self.passed_startup = None, False, False, False
+        self.kill_at, self.ask_at, self.hooked, self.asked, self.killed = None, None, False, False, False
+        self.passed_startup = False
         self.probes = {}
 
     def running(self, now: float) -> None:

@@ -32,8 +32,11 @@ def fixed_entries(pod: Pod) -> list[HostEntry]:
         HostEntry("::1", ("localhost", "ip6-localhost", "ip6-loopback")),
     ]
     own = hostname(pod)
+    names: tuple[str, ...] = (own,)
+    if pod.spec.subdomain:
+        names = (f"{own}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{CLUSTER_DOMAIN}", own)
     if not pod.spec.host_network:
-        entries += [HostEntry(address, (own,)) for address in pod.addresses]
+        entries += [HostEntry(address, names) for address in pod.addresses]
     entries += [HostEntry(alias.ip, alias.hostnames) for alias in pod.spec.host_aliases if alias.hostnames]
     return entries
 

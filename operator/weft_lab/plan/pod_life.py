@@ -41,7 +41,15 @@ class RunProbe:
     kind: ProbeKind
 
 
-Order: TypeAlias = StartContainer | SignalContainer | RunProbe
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run its preStop command and say when it is over."""
+
+    name: str
+    attempt: int
+
+
+Order: TypeAlias = StartContainer | SignalContainer | RunProbe | RunHook
 
 
 class PodLife:
@@ -84,6 +92,12 @@ class PodLife:
         life = self._current(name, attempt)
         if life is not None and life.answered(kind, ok, now) and life.kill_at is None:
             life.kill_at = now + self._grace_s
+
+    def hook_over(self, name: str, attempt: int, now: float) -> None:
+        """Note that a container's preStop command is over, however it went."""
+        life = self._current(name, attempt)
+        if life is not None and life.hooked and life.ask_at is None:
+            life.ask_at = now
 
     def delete(self, grace_s: float, now: float) -> None:
         """Note that the pod is to go; a second call may only shorten the grace period."""
@@ -191,14 +205,22 @@ class PodLife:
                 life.kill_at = now + self._grace_s
 
     @staticmethod
-    def _stop(life: ContainerLife, now: float) -> Iterator[SignalContainer]:
-        """Ask a container to end once it runs, and kill it when its time is over."""
+    def _stop(life: ContainerLife, now: float) -> Iterator[SignalContainer | RunHook]:
+        """Ask a container to end once it runs and its hook is over, and kill it when its time is over."""
         if life.kill_at is None or life.state != "running" or life.killed:
             return
         if life.kill_at <= now:
             life.killed = True
             yield SignalContainer(life.spec.name, life.attempt, "KILL")
-        elif not life.asked:
+            return
+        if not life.hooked:
+            life.hooked = True
+            hook = life.spec.lifecycle.pre_stop
+            if hook is not None and hook.exec is not None:
+                yield RunHook(life.spec.name, life.attempt)
+            else:
+                life.ask_at = now + (hook.sleep.seconds if hook is not None and hook.sleep is not None else 0)
+        if life.ask_at is not None and life.ask_at <= now and not life.asked:
             life.asked = True
             yield SignalContainer(life.spec.name, life.attempt, "TERM")
 
@@ -216,6 +238,8 @@ class PodLife:
             if life.kill_at is not None:
                 if life.state == "running" and not life.killed:
                     yield life.kill_at
+                    if life.ask_at is not None and not life.asked:
+                        yield life.ask_at
                 continue
             if life.state == "waiting" and life.start_at and not self.ending:
                 yield life.start_at
