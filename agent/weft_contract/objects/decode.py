@@ -4,21 +4,19 @@ Nulls: in foreign kinds `field: null` means absent, as the API server reads it. 
 problem, as it is for the API server with a schema: `from:` with nothing behind it would otherwise match every caller.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from weft_contract.codec import convert
 from weft_contract.labels import API_VERSION, GROUP
+from weft_contract.names import is_label, is_subdomain
 from weft_contract.objects.kinds import KINDS, LATER, KindInfo, Object, nearest_own_kind, skip_note
 from weft_contract.problems import ContractError, Problem
 
 MAX_DEPTH: Final = 100
 """Nesting of a document; the API server's own limit is of this order."""
 DEFAULT_NAMESPACE: Final = "default"
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +127,10 @@ def _kind_info(header: Header, source: str) -> KindInfo | None:
 def _name_problems(header: Header, info: KindInfo) -> Iterator[Problem]:
     if not header.name:
         yield Problem(path="$.metadata.name", message="the object has no name", remedy="add metadata.name")
-    elif not _NAME.fullmatch(header.name):
+    elif not is_subdomain(header.name):
         message = f"{header.name!r:.80} is not a name: a-z, 0-9, '-' and '.', at most 253"
         yield Problem(path="$.metadata.name", message=message)
-    if info.namespaced and not _NAMESPACE.fullmatch(header.namespace):
+    if info.namespaced and not is_label(header.namespace):
         message = f"{header.namespace!r:.80} is not a namespace: a-z, 0-9 and '-', at most 63"
         yield Problem(path="$.metadata.namespace", message=message)
 

@@ -15,8 +15,9 @@ from weft_contract.labels import REGION_LABEL, ZONE_LABEL
 from weft_contract.problems import Problem
 from weft_contract.resources import Endpoints, Node, NodeDocument, Resource, TrustBundle, resource_key
 from weft_contract.resources.document import SCHEMA, Entry
-from weft_operator.compile.members import Members, PodIndex, find_members
+from weft_operator.compile.members import Members, find_members
 from weft_operator.compile.peer_authentication import ModeTable
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.policies import Policies, compile_policies
 from weft_operator.compile.reach import reachable_routes, reachable_services
 from weft_operator.compile.results import ACCEPTED, ObjectResult, Verdict

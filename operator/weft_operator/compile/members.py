@@ -6,7 +6,7 @@ ended, are simply not there.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from weft_contract import labels
 from weft_contract.codec import digest
 from weft_contract.identity import IdentityGrammarError, spiffe_id
+from weft_contract.names import is_subdomain
 from weft_contract.objects import Pod, ReplicaSet
 from weft_contract.objects.annotations import AnnotationError, enrolled
 from weft_contract.objects.metadata import Metadata
@@ -24,7 +25,6 @@ from weft_operator.compile.view import ClusterView
 ENDED: Final = frozenset({"Succeeded", "Failed"})
 _CRON_SUFFIX: Final = re.compile(r"-[0-9]{8,10}$")
 """What a CronJob appends to the names of its Jobs (minutes since 1970; once seconds)."""
-_NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +149,7 @@ def _member(view: ClusterView, key: str, pod: Pod, trust_domain: str) -> Member 
     if pod.spec.host_network:
         message = "opted in but uses the node's network, whose traffic is not this pod's alone; it is not in the mesh"
         return refused("$.spec.hostNetwork", message, f"label it {labels.MESH_LABEL}: {labels.MESH_DISABLED}")
-    if not _NODE_NAME.fullmatch(pod.spec.node_name):
+    if not is_subdomain(pod.spec.node_name):
         return refused("$.spec.nodeName", f"{pod.spec.node_name!r:.80} is not a node name", "a-z, 0-9, '-' and '.'")
     try:
         identity = spiffe_id(trust_domain, pod.metadata.namespace, account)
@@ -226,27 +226,3 @@ def is_ready(pod: Pod) -> bool:
     """Whether a pod is ready; one without any condition (a plain host's) is ready once it has an address."""
     conditions = {item.type: item.status for item in pod.status.conditions}
     return conditions.get("Ready", "False" if conditions else "True") == "True"
-
-
-class PodIndex:
-    """Finds pods by labels without looking at all of them."""
-
-    def __init__(self, pods: Iterable[Pod]) -> None:
-        self._namespaces: dict[str, list[Pod]] = {}
-        self._pairs: dict[tuple[str, str, str], list[Pod]] = {}
-        for pod in pods:
-            namespace = pod.metadata.namespace
-            self._namespaces.setdefault(namespace, []).append(pod)
-            for key, value in pod.metadata.labels.items():
-                self._pairs.setdefault((namespace, key, value), []).append(pod)
-
-    def select(self, namespace: str | None, wanted: Mapping[str, str]) -> Iterator[Pod]:
-        """Yield the pods of a namespace (None: of all) that have every wanted label."""
-        for name in [namespace] if namespace is not None else list(self._namespaces):
-            candidates = self._namespaces.get(name, [])
-            for key, value in wanted.items():
-                having = self._pairs.get((name, key, value), [])
-                candidates = having if len(having) < len(candidates) else candidates
-            for pod in candidates:
-                if wanted.items() <= pod.metadata.labels.items():
-                    yield pod

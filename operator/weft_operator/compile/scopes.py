@@ -12,7 +12,8 @@ from typing import Final
 from weft_contract.objects import ROOT_NAMESPACE, TargetReference, WorkloadSelector
 from weft_contract.objects.metadata import Metadata
 from weft_contract.problems import Problem
-from weft_operator.compile.members import Member, Members, PodIndex
+from weft_operator.compile.members import Member, Members
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.services import Services
 from weft_operator.compile.view import ClusterView
 

@@ -16,7 +16,8 @@ from weft_contract.objects.service import HEADLESS, EndpointConditions, SliceEnd
 from weft_contract.problems import Problem
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.workload import Protocol
-from weft_operator.compile.members import ENDED, Member, Members, PodIndex, is_ready, owner_name, pod_addresses
+from weft_operator.compile.members import ENDED, Member, Members, is_ready, owner_name, pod_addresses
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.ports import in_ranges, opaque_ranges, service_protocol, target_port
 from weft_operator.compile.view import ClusterView
 

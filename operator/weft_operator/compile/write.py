@@ -4,18 +4,17 @@ The only module of this room that touches anything outside: `weft compile` and t
 """
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from weft_contract.names import is_subdomain
 from weft_operator.compile.cluster import Compiled
 
 SUFFIX: Final = ".json"
 _PARTIAL: Final = ".partial"
 _BEGINNING: Final = b'{"schema":"weft.dev/node/'
-_NODE_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +41,7 @@ def write_documents(compiled: Compiled, directory: Path | str) -> Written:
         ValueError: a node's name is not one, and would be a path.
     """
     for node in compiled.nodes:
-        if not _NODE_NAME.fullmatch(node):
+        if not is_subdomain(node):
             raise ValueError(f"{node!r:.80} is not a node name")
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from weft_contract.labels import HEADER_PREFIX
+from weft_contract.names import is_subdomain
 from weft_contract.objects.check.text import canonical_problems, header_name_problems
 from weft_contract.objects.route import HeaderModifier, PathModifier, RouteFilter
 from weft_contract.problems import Problem
@@ -29,7 +30,6 @@ _FRAMING: Final = frozenset({
     "transfer-encoding", "upgrade",
 })  # fmt: skip
 """Fields that say where a message ends or belong to one connection; a changed one would be another message."""
-_HOSTNAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 
 
@@ -109,7 +109,7 @@ def _is_hostname(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
-        return len(text) <= 253 and _HOSTNAME.fullmatch(text) is not None
+        return is_subdomain(text)
     return False
 
 

@@ -1,10 +1,10 @@
 """Rules of PeerAuthentication, RateLimitPolicy and Mesh that their shapes cannot say."""
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from weft_contract.identity import IdentityGrammarError, check_trust_domain, spiffe_id
+from weft_contract.names import is_subdomain
 from weft_contract.objects.check.authorization import operation_problems
 from weft_contract.objects.check.scope import scope_problems
 from weft_contract.objects.check.text import port_number
@@ -13,7 +13,6 @@ from weft_contract.objects.peer_authentication import PeerAuthentication
 from weft_contract.objects.rate_limit import RateLimitPolicy
 from weft_contract.problems import Problem
 
-_DNS_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PLAINTEXT: Final = "DISABLE lets everybody in without authentication"
 
 
@@ -80,7 +79,7 @@ def mesh_problems(mesh: Mesh) -> Iterator[Problem]:
         check_trust_domain(mesh.spec.trust_domain)
     except IdentityGrammarError as exc:
         yield Problem(path="$.spec.trustDomain", message=str(exc))
-    if not _DNS_NAME.fullmatch(mesh.spec.cluster_domain):
+    if not is_subdomain(mesh.spec.cluster_domain):
         message = f"{mesh.spec.cluster_domain!r:.80} is not a DNS name"
         yield Problem(path="$.spec.clusterDomain", message=message, remedy="write it as cluster.local")
     if mesh.spec.default_mode == "DISABLE":

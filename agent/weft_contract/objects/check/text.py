@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from weft_contract.identity import IdentityGrammarError, parse_spiffe_id, spiffe_id
+from weft_contract.names import is_label
 from weft_contract.objects.annotations import network
 from weft_contract.problems import Problem
 
@@ -17,7 +18,6 @@ SPIFFE_SCHEME: Final = "spiffe://"
 ANY_SEGMENT: Final = "{*}"
 ANY_SEGMENTS: Final = "{**}"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PATH: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,=:@/%-]*")
 _ESCAPE: Final = re.compile(r"%(.{0,2})", re.DOTALL)
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -67,7 +67,7 @@ def principal_problems(value: str, path: str) -> Iterator[Problem]:
 def namespace_problems(value: str, path: str) -> Iterator[Problem]:
     """Check a namespace, exact or in a star form."""
     yield from star_problems(value, path)
-    if "*" not in value and not _NAMESPACE.fullmatch(value):
+    if "*" not in value and not is_label(value):
         yield Problem(path=path, message=f"{value!r:.80} cannot be a namespace", remedy="a-z, 0-9 and '-'")
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from weft_contract.objects import Pod, decode_object
-from weft_operator.compile.members import Members, PodIndex, find_members, is_ready, owner_name, pod_uid
+from weft_operator.compile.members import Members, find_members, is_ready, owner_name, pod_uid
 from weft_testing import objects as o
 
 
@@ -166,21 +166,3 @@ def test_readiness() -> None:
     plain = decode_object(o.pod("web") | {"status": {"podIP": "10.0.0.1"}}, "x")
     assert isinstance(plain, Pod)
     assert is_ready(plain)
-
-
-def test_pods_are_found_by_labels() -> None:
-    pods = [
-        _pod("a", labels={"app": "x", "v": "1"}),
-        _pod("b", labels={"app": "x", "v": "2"}),
-        _pod("c", labels={"app": "x", "v": "1"}, namespace="other"),
-    ]
-    index = PodIndex(pods)
-
-    def names(namespace: str | None, **wanted: str) -> list[str]:
-        return sorted(pod.metadata.name for pod in index.select(namespace, wanted))
-
-    assert names("shop") == ["a", "b"]
-    assert names("shop", app="x") == ["a", "b"]
-    assert names("shop", app="x", v="1") == ["a"]
-    assert names(None, v="1") == ["a", "c"]
-    assert names("shop", app="y") == names("nowhere") == names("shop", app="x", z="1") == []

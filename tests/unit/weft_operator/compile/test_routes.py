@@ -6,7 +6,8 @@ import pytest
 
 from weft_contract.resources import HttpMatch, Route, RouteParent, TextMatch
 from weft_contract.resources.route import Filters
-from weft_operator.compile.members import PodIndex, find_members
+from weft_operator.compile.members import find_members
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.results import ObjectResult
 from weft_operator.compile.routes import Routes, compile_routes
 from weft_operator.compile.services import resolve_services

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from weft_contract.objects import AuthorizationPolicy, decode_object
-from weft_operator.compile.members import PodIndex, find_members
+from weft_operator.compile.members import find_members
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.scopes import Scope, ScopeFinder
 from weft_operator.compile.services import resolve_services
 from weft_testing import objects as o

@@ -6,7 +6,8 @@ import pytest
 
 from weft_contract.objects.service import EndpointConditions
 from weft_contract.resources import Endpoint, Endpoints, Service
-from weft_operator.compile.members import PodIndex, find_members
+from weft_operator.compile.members import find_members
+from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.services import Lead, Services, find_peers, node_zones, resolve_services, usable
 from weft_testing import objects as o
 
