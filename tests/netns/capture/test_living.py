@@ -42,6 +42,14 @@ def still_talks(connection: socket.socket, text: bytes = b"still there?") -> boo
     return found == text
 
 
+def talk_for_ever(connection: socket.socket) -> None:
+    """Send and receive until something breaks."""
+    connection.settimeout(WAIT_S)
+    while True:
+        connection.sendall(b"x")
+        connection.recv(1)
+
+
 def opened(dialled: socket.socket) -> socket.socket:
     """Read the greeting, so that the connection is established at both ends."""
     greeting(dialled)
@@ -77,11 +85,15 @@ def test_open_connections_survive_the_capture_of_their_pod(own: CaptureWorld, fa
     _wait_until(lambda: backend.prune_keep() == 0)
 
 
-def test_without_keeping_open_connections_end(own: CaptureWorld, family: Family) -> None:
+def test_without_keeping_open_connections_are_reset(own: CaptureWorld, family: Family) -> None:
+    """The RST that the kernel gives for the agent reaches the application, and is not captured itself."""
     with opened(dial(own.b, own.node.gateways[family], NODE_PORT)) as leaving:
         own.capture(own.b, Capture())
         own.start_agent()
-        assert not still_talks(leaving)
+        leaving.settimeout(WAIT_S)
+        leaving.sendall(b"still there?")
+        with pytest.raises(ConnectionResetError):
+            leaving.recv(1)
 
 
 def test_a_kept_pair_does_not_let_its_neighbours_pass(own: CaptureWorld, family: Family) -> None:
@@ -138,6 +150,20 @@ def test_connections_of_the_agent_are_never_direct(own: CaptureWorld, family: Fa
         assert own.a.run(direct_connections) == {expected}
         assert own.b.run(direct_connections) == frozenset()
         assert still_talks(captured)
+
+
+def test_the_end_of_the_agent_is_told_to_both_applications(own: CaptureWorld, family: Family) -> None:
+    own.capture(own.a)
+    own.capture(own.b)
+    agent = own.start_agent()
+    with (
+        opened(dial(own.a, VIP_B[family], 80)) as captured,
+        opened(dial(own.node, own.b.address(family), PORT)) as probe,
+    ):
+        agent.kill()
+        for connection in (captured, probe):
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                talk_for_ever(connection)
 
 
 # -- through changes ------------------------------------------------------------------------------------------------
