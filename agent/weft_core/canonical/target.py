@@ -22,7 +22,7 @@ MEMORY_KEY_BYTES: Final = 256
 
 _QUERY: Final = re.compile(rb'[!"$-~]*+').fullmatch
 _ABSOLUTE: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]++)(.*)", re.DOTALL).fullmatch
-_PORT: Final = re.compile(rb":[0-9]{1,5}$").search
+_PORT: Final = re.compile(rb":[0-9]{1,5}\Z").search
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
