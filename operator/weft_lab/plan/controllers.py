@@ -166,7 +166,8 @@ def _stateful_set(key: Key, found: StatefulSet, pods: list[Pod]) -> list[Step]:
     surplus = [pod for name, pod in by_name.items() if name not in names]
     surplus.sort(key=lambda pod: -_ordinal(pod))
     steps += [DeletePod(pod_key(pod)) for pod in (surplus[:1] if ordered else surplus)]
-    steps += _outdated([by_name[name] for name in reversed(names) if name in by_name], version)
+    if all(name in by_name for name in names):
+        steps += _outdated([by_name[name] for name in reversed(names)], version)
     alive = [pod for pod in pods if _alive(pod)]
     updated = sum(1 for pod in alive if pod.metadata.labels.get(REVISION_HASH) == version)
     return steps + _replica_status(key, found, alive, updated)
@@ -219,7 +220,8 @@ def _daemon_set(key: Key, found: DaemonSet, pods: list[Pod], view: View, fresh: 
             made = _pod(key, found, name, found.spec.template, {REVISION_HASH: version})
             steps.append(CreatePod(replace(made, spec=replace(made.spec, node_name=node))))
     current = sorted(by_node.values(), key=lambda pod: pod.metadata.labels.get(REVISION_HASH) != version)
-    steps += _outdated(current, version)
+    if len(current) == len(nodes):
+        steps += _outdated(current, version)
     alive = [pod for pod in by_node.values() if _alive(pod)]
     status = DaemonSetStatus(
         observed_generation=found.metadata.generation,
