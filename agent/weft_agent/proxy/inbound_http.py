@@ -127,7 +127,7 @@ class InboundHttp:
     def start(self, session: Session, head: RequestHead) -> None:
         """Authorise, then forward."""
         try:
-            target = canonical_target(head.target)
+            target = canonical_target(head.target, head.method)
             host = canonical_host(head.host)
         except RemoteProtocolError as exc:
             session.fail(exc)
