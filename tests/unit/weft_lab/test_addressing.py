@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft_lab.addressing import MAX_LABS, MAX_NODES, AddressesExhaustedError, AddressPlan, free_index
+from weft_lab.addressing import MAX_LABS, MAX_NODES, AddressesExhaustedError, AddressPlan, Pair, free_index
 
 
 def test_no_two_blocks_of_any_labs_overlap() -> None:
@@ -24,7 +24,8 @@ def test_no_two_blocks_of_any_labs_overlap() -> None:
 
 @given(st.lists(st.booleans(), max_size=400))
 def test_a_pool_never_gives_an_address_twice(takes: list[bool]) -> None:
-    pool, held = AddressPlan(3).node_pods(2), []
+    pool = AddressPlan(3).node_pods(2)
+    held: list[Pair] = []
     for take in takes:
         if take and len(held) < 253:
             pair = pool.take()

@@ -78,7 +78,7 @@ def test_named_ports_are_each_pods_own() -> None:
         spec = PodSpec(containers=(Container(name="m", command=("x",), ports=ports),), node_name="node-1")
         return pod(name, labels=WEB, addresses=(address,), ready=True, spec=spec)
 
-    objects = [
+    objects: list[LabObject] = [
         service("selector: {app: web}, ports: [{port: 80, targetPort: http}]", "[IPv4]", "[10.128.0.10]"),
         named("a", "10.0.0.1", 8080),
         named("b", "10.0.0.2", 9090),
@@ -131,6 +131,10 @@ def test_slices_of_users_serve_services_without_selector() -> None:
 
 def test_zone_and_node_are_told() -> None:
     zone = node("node-1", **{"topology.kubernetes.io/zone": "zone-1"})
-    objects = [zone, service("selector: {app: web}, ports: [{port: 80}]", "[IPv4]"), web("a", "10.0.0.1", ready=True)]
+    objects: list[LabObject] = [
+        zone,
+        service("selector: {app: web}, ports: [{port: 80}]", "[IPv4]"),
+        web("a", "10.0.0.1", ready=True),
+    ]
     (found,) = slices(view(objects)).values()
     assert (found.endpoints[0].node_name, found.endpoints[0].zone) == ("node-1", "zone-1")

@@ -32,6 +32,9 @@ class Play:
         assert self.life.advance(self.now) == list(expected)
         return self
 
+    def ready(self) -> bool:
+        return self.life.ready
+
     def started(self, name: str = "main", attempt: int = 1) -> "Play":
         self.life.started(name, attempt, self.now)
         return self
@@ -65,9 +68,9 @@ def test_nothing_starts_before_the_pod_is_prepared() -> None:
 def test_a_plain_pod_runs_is_ready_and_each_order_comes_once() -> None:
     play = Play(spec(main())).orders(StartContainer("main", 1)).orders()
     assert play.life.phase == "Running"
-    assert not play.life.ready
+    assert not play.ready()
     play.started().orders()
-    assert play.life.ready
+    assert play.ready()
     assert play.life.wake_at() is None
 
 
@@ -162,7 +165,7 @@ def test_startup_holds_the_other_probes_back() -> None:
     )
     play.answered("startup", True).orders(RunProbe("main", 1, "liveness"), RunProbe("main", 1, "readiness"))
     play.answered("liveness", True).answered("readiness", True)
-    assert play.life.ready
+    assert play.ready()
 
 
 def test_readiness_decides_traffic_and_never_restarts() -> None:
@@ -173,13 +176,13 @@ def test_readiness_decides_traffic_and_never_restarts() -> None:
         .started()
         .orders(RunProbe("main", 1, "readiness"))
     )
-    assert not play.life.ready
+    assert not play.ready()
     play.answered("readiness", True)
-    assert play.life.ready
+    assert play.ready()
     play.until_woken().orders(RunProbe("main", 1, "readiness")).answered("readiness", False).orders()
-    assert not play.life.ready
+    assert not play.ready()
     play.until_woken().orders(RunProbe("main", 1, "readiness")).answered("readiness", True).orders()
-    assert play.life.ready
+    assert play.ready()
 
 
 def test_failed_liveness_restarts_with_term_and_then_kill() -> None:
@@ -219,7 +222,7 @@ def test_deleting_ends_everything_and_starts_nothing() -> None:
         .started("b")
     )
     play.life.delete(5, play.now)
-    assert not play.life.ready
+    assert not play.ready()
     play.orders(SignalContainer("a", 1, "TERM"), SignalContainer("b", 1, "TERM")).ended("a", code=143).orders()
     assert not play.life.gone
     play.until_woken().orders(SignalContainer("b", 1, "KILL")).ended("b", code=137).orders()

@@ -12,9 +12,11 @@ def state(kind: ProbeKind = "readiness", start: float = 100.0, **fields: int) ->
     return ProbeState(kind, Probe(**fields), start)  # type: ignore[arg-type]  # integers of the probe's own fields
 
 
-def answer(found: ProbeState, ok: bool, now: float) -> None:
+def answer(found: ProbeState, ok: bool, now: float) -> bool | None:
+    """Let a probe be answered, and return the verdict."""
     found.begin()
     found.answered(ok, now)
+    return found.healthy
 
 
 def test_the_first_is_due_after_the_initial_delay() -> None:
@@ -23,17 +25,9 @@ def test_the_first_is_due_after_the_initial_delay() -> None:
 
 def test_nothing_is_decided_before_a_threshold() -> None:
     found = state(success_threshold=2, failure_threshold=2, period_seconds=1)
-    answer(found, True, 100.0)
-    assert found.healthy is None
-    answer(found, False, 101.0)
-    assert found.healthy is None
-    answer(found, True, 102.0)
-    answer(found, True, 103.0)
-    assert found.healthy is True
-    answer(found, False, 104.0)
-    assert found.healthy is True
-    answer(found, False, 105.0)
-    assert found.healthy is False
+    answers = [True, False, True, True, False, False]
+    verdicts = [answer(found, ok, 100.0 + number) for number, ok in enumerate(answers)]
+    assert verdicts == [None, None, None, True, True, False]
 
 
 def test_dates_keep_the_period_and_do_not_drift() -> None:
