@@ -19,7 +19,7 @@ from weft_testing.netns import Family, Node, Place, Pod, World
 
 WAIT_S: Final = 8.0
 """Longest wait for something that has to happen; a lost SYN comes again after 1, 3 and 7 seconds."""
-SHORT_S: Final = 0.3
+SHORT_S: Final = 0.25
 """How long something is watched that must not happen."""
 PORT: Final = 8080
 BOUND_PORT: Final = 8081
@@ -28,6 +28,7 @@ EXCLUDED_IN: Final = 9090
 EXCLUDED_OUT: Final = 9999
 CLOSED_PORT: Final = 4444
 NODE_PORT: Final = 7070
+SECOND_NODE_PORT: Final = 7071
 VIP_B: Final[dict[Family, str]] = {4: "10.96.0.10", 6: "fd96::10"}
 """Service address that stands for port 8080 of pod b, on port 80."""
 VIP_A: Final[dict[Family, str]] = {4: "10.96.0.11", 6: "fd96::11"}
@@ -250,7 +251,7 @@ class CaptureWorld:
             self.a, self.b = self.node.pod("a"), self.node.pod("b")
             self.backends = {pod.name: open_backend(self.backend_name, pod.namespace) for pod in (self.a, self.b)}
             self.echoes = {pod.name: self._application(pod) for pod in (self.a, self.b)}
-            self.on_node = Echo(self.node, NODE_PORT)
+            self.on_node = Echo(self.node, NODE_PORT, SECOND_NODE_PORT)
             self._stack.callback(self.on_node.close)
         except BaseException:
             self._stack.close()

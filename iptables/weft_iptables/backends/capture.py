@@ -22,7 +22,7 @@ from weft_contract.ports import BACK_MARK, OUT_MARK
 from weft_iptables.backends.drift import Drift, State, compare
 from weft_iptables.backends.reference import SHARED, References
 from weft_iptables.backends.rules import BackendName, Count, Rules
-from weft_iptables.errors import CaptureRefusedError, IptablesError, KernelRefusedError, UnrepairedError
+from weft_iptables.errors import CaptureRefusedError, KernelRefusedError, UnrepairedError
 from weft_iptables.kernel import diag, routing, settings
 from weft_iptables.kernel.netlink import NETLINK_ROUTE, Netlink
 from weft_iptables.namespaces import Namespace
@@ -134,9 +134,10 @@ class Backend:
             CaptureRefusedError: settings that the plan needs cannot be made, or foreign rules forbid this way.
             ToolMissingError: a program is not installed.
             KernelRefusedError: the kernel refused; a first capture is rolled back.
-            UnrepairedError: the kernel took everything and still does not have it.
+            UnrepairedError: the kernel took everything and still does not do it, for something foreign is in the way;
+                what was applied stays, since it refuses more than nothing would.
         """
-        expected = self._references.state(self._make_rules, plan)
+        expected = self._expected(plan)
 
         def act() -> Applied:
             if not self._drifts(plan, expected):
@@ -157,7 +158,7 @@ class Backend:
         Raises:
             IptablesError: this node cannot write such rules at all, or the kernel does not let us look.
         """
-        expected = self._references.state(self._make_rules, plan)
+        expected = self._expected(plan)
         return self._run(lambda: self._drifts(plan, expected))
 
     def repair(self, plan: CapturePlan) -> list[Drift]:
@@ -198,10 +199,16 @@ class Backend:
     def prune_keep(self) -> int:
         """Forget kept connections that are gone; return how many are left.
 
-        Call it now and then while it returns more than 0. A stale entry admits no new connection, for a SYN is captured
-        whatever the keep sets say.
+        Call it every minute or so while it returns more than 0. A stale entry admits no new connection, for a SYN is
+        captured whatever the keep sets say; but a new one with the very same four numbers would break.
         """
         return self._run(lambda: self._rules.keep_only(diag.direct_connections()))
+
+    def _expected(self, plan: CapturePlan) -> State:
+        try:
+            return self._references.state(self._make_rules, plan)
+        except OSError as exc:
+            raise KernelRefusedError(f"a namespace to compare with cannot be made: {exc}") from exc
 
     def _run(self, function: Callable[[], T]) -> T:
         try:
@@ -227,7 +234,7 @@ class Backend:
         others = [rules for make in self._others if (rules := make()).present()]
         try:
             self._bring(plan, fresh=not mine)
-        except (IptablesError, OSError):
+        except BaseException:
             if not mine and others:
                 self._rules.uninstall()
             elif not mine:

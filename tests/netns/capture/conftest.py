@@ -16,7 +16,7 @@ _ran: dict[str, int] = {}
 
 @pytest.fixture(scope="session", autouse=True)
 def _needs() -> None:
-    require_netns("nft", "ipset", "iptables-nft-restore", "iptables-legacy-restore", "ip6tables-nft-restore", "tcpdump")
+    require_netns("nft", "ipset", "iptables-nft-restore", "iptables-legacy-restore", "ip6tables-nft-restore")
 
 
 @pytest.fixture(params=BACKENDS, scope="module")

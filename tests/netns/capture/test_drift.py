@@ -1,5 +1,7 @@
 """What is changed behind our back is found, named and healed; what we put there we take away again."""
 
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from weft_iptables.backends import BackendName, open_backend
 from weft_iptables.errors import CaptureRefusedError, KernelRefusedError, UnrepairedError
 from weft_iptables.plan import plan
 from weft_testing.capture_world import EXCLUDED_IN, PORT, SHORT_S, USUAL, VIP_B, CaptureWorld, call, dial
-from weft_testing.netns import Family, Place
+from weft_testing.netns import Place
 
 pytestmark = pytest.mark.netns
 
@@ -138,11 +140,11 @@ def test_applying_twice_changes_nothing(own: CaptureWorld) -> None:
 
 
 @pytest.mark.parametrize("capture", [Capture(), USUAL, WIDE], ids=["plain", "usual", "wide"])
-def test_removal_leaves_nothing(own: CaptureWorld, capture: Capture, family: Family) -> None:
+def test_removal_leaves_nothing(own: CaptureWorld, capture: Capture) -> None:
     own.b.shell("iptables-legacy-save -t mangle; ip6tables-legacy-save -t mangle")  # makes the empty legacy tables
     own.b.shell("echo 1 > /proc/sys/net/ipv4/fwmark_reflect")  # somebody's setting, to be left as it was
     before = dump(own.b)
-    with dial(own.node, own.b.address(family), PORT):
+    with dial(own.node, own.b.address(4), PORT), dial(own.node, own.b.address(6), PORT):
         keep = sorted(own.backends["b"].connections_to_keep())
         own.capture(own.b, capture, keep=keep)
         assert dump(own.b) != before
@@ -156,7 +158,7 @@ def test_removal_leaves_nothing(own: CaptureWorld, capture: Capture, family: Fam
             "nft", own.b.namespace
         ).remove()  # by a process that did not put it there, told of another back end
         assert dump(own.b) == before
-    assert call(own.node, own.b.address(family), PORT).echoed == 1000
+    assert call(own.node, own.b.address(6), PORT).echoed == 1000
 
 
 def test_removal_leaves_foreign_rules_alone(own: CaptureWorld) -> None:
@@ -209,6 +211,18 @@ def test_settings_that_cannot_be_made(own: CaptureWorld, tmp_path: Path) -> None
     assert {drift.thing for drift in seeing.verify(plain)} == {"setting"}
     seeing.apply(plan(USUAL))
     assert own.b.shell("cat /proc/sys/net/ipv4/tcp_fwmark_accept").strip() == "1"
+
+
+def test_captures_leak_neither_descriptors_nor_threads(own: CaptureWorld) -> None:
+    wanted = own.capture(own.b, WIDE)
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for _ in range(8):
+        own.backends["b"].remove()
+        own.backends["b"].apply(wanted)
+        own.backends["b"].verify(wanted)
+        own.backends["b"].counters(wanted)
+        own.backends["b"].connections_to_keep()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 def test_a_check_is_cheap_enough_for_every_second(own: CaptureWorld) -> None:

@@ -1,6 +1,7 @@
 """Connections live on: those older than the capture, through changes of exclusions, repairs, another back end."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from weft_testing.capture_world import (
     EXCLUDED_OUT,
     NODE_PORT,
     PORT,
+    SECOND_NODE_PORT,
     SHORT_S,
     USUAL,
     VIP_B,
@@ -112,6 +114,31 @@ def test_a_kept_pair_does_not_let_its_neighbours_pass(own: CaptureWorld, family:
         assert still_talks(two)
 
 
+def test_a_new_connection_that_shares_a_port_with_a_kept_one_is_captured(own: CaptureWorld, family: Family) -> None:
+    """Same pod port or same other port, but not both: one half of the pair alone must not pass."""
+    there, source = own.node.gateways[family], ("", 23_456)
+    with opened(dial(own.b, there, NODE_PORT, source=source)) as kept:
+        own.capture(own.b, Capture(), keep=sorted(own.backends["b"].connections_to_keep()))
+        agent = own.start_agent()
+        assert call(own.b, there, SECOND_NODE_PORT, source=source).echoed == 1000
+        outbound = agent.expect(direction="outbound")
+        assert (outbound["peer"][1], outbound["target"][1]) == (source[1], SECOND_NODE_PORT)
+        assert call(own.b, there, NODE_PORT).echoed == 1000
+        assert agent.expect(direction="outbound")["target"][1] == NODE_PORT
+        assert still_talks(kept)
+
+
+def test_an_entry_that_outlives_its_connection_admits_no_other(own: CaptureWorld, family: Family) -> None:
+    source = ("", 23_456)
+    kept = opened(dial(own.node, own.b.address(family), PORT, source=source))
+    own.capture(own.b, Capture(), keep=sorted(own.backends["b"].connections_to_keep()))
+    agent = own.start_agent()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    kept.close()
+    assert call(own.node, own.b.address(family), PORT, source=source).echoed == 1000
+    assert agent.expect(direction="inbound")["peer"][1] == source[1]
+
+
 def test_a_repair_keeps_what_was_kept(own: CaptureWorld, family: Family) -> None:
     with opened(dial(own.node, own.b.address(family), PORT)) as arriving:
         wanted = own.capture(own.b, Capture(), keep=sorted(own.backends["b"].connections_to_keep()))
@@ -126,12 +153,12 @@ def test_a_repair_keeps_what_was_kept(own: CaptureWorld, family: Family) -> None
 
 
 def test_many_connections_are_kept(own: CaptureWorld) -> None:
-    held = [opened(dial(own.node, own.b.address(4), PORT)) for _ in range(200)]
-    held += [opened(dial(own.b, own.node.gateways[6], NODE_PORT)) for _ in range(200)]
+    held = [opened(dial(own.node, own.b.address(4), PORT)) for _ in range(100)]
+    held += [opened(dial(own.b, own.node.gateways[6], NODE_PORT)) for _ in range(100)]
     keep = own.backends["b"].connections_to_keep()
-    assert len(keep) == 400
+    assert len(keep) == 200
     own.capture(own.b, Capture(), keep=sorted(keep))
-    assert sum(still_talks(connection) for connection in held) == 400
+    assert sum(still_talks(connection) for connection in held) == 200
     for connection in held:
         connection.close()
     _wait_until(lambda: own.backends["b"].prune_keep() == 0)

@@ -166,6 +166,16 @@ def test_forced_syn_cookies_change_nothing(shared: CaptureWorld, agent: Agent, f
     assert ways(agent) == ["outbound", "inbound", "inbound", "inbound"]
 
 
+def test_strict_reverse_path_filtering_changes_nothing(shared: CaptureWorld, agent: Agent) -> None:
+    """Many nodes have rp_filter=1, and pods inherit it."""
+    for pod in (shared.a, shared.b):
+        pod.shell("for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 > $f; done")
+    assert call(shared.a, VIP_B[4], 80).peer[0] == shared.a.address(4)
+    assert call(shared.a, VIP_A[4], 80).local == (shared.a.address(4), PORT)
+    assert call(shared.a, shared.b.address(4), EXCLUDED_OUT).echoed == 1000
+    assert ways(agent) == ["outbound", "inbound", "outbound", "inbound"]
+
+
 def test_udp_passes(shared: CaptureWorld, family: Family) -> None:
     def receiver() -> socket.socket:
         made = socket.socket(number(family), socket.SOCK_DGRAM)

@@ -17,7 +17,7 @@ from weft_iptables.kernel.addresses import addresses
 from weft_iptables.namespaces import NamespaceId, open_namespace, own_namespace_id, run_in, run_in_scratch
 from weft_iptables.sockets import Role, make_listeners, make_stock
 from weft_testing.capture_world import dial
-from weft_testing.netns import Family, Node, World, sweep
+from weft_testing.netns import Family, Node, World, require_netns, sweep
 
 pytestmark = pytest.mark.netns
 
@@ -279,3 +279,13 @@ def test_what_a_killed_run_left_is_swept() -> None:
     subprocess.run(["ip", "netns", "add", name], check=True)
     sweep()
     assert not Path("/run/netns", name).exists()
+
+
+def test_a_missing_tool_skips_or_fails_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WEFT_REQUIRE_NETNS", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="not installed: no-such-tool"):
+        require_netns("no-such-tool")
+    monkeypatch.setenv("WEFT_REQUIRE_NETNS", "1")
+    with pytest.raises(pytest.fail.Exception, match="but not installed: no-such-tool"):
+        require_netns("no-such-tool")
+    require_netns("ip")
