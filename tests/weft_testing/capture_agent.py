@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any, Final
 
-from weft_contract.ports import BACK_PORTS, CAPTURE_PORTS
+from weft_contract.ports import BACK_PORTS, CAPTURE_PORTS, GATE_ADDRESS_V4, GATE_ADDRESS_V6, HEALTH_PORT
 from weft_iptables.namespaces import Namespace, open_namespace
 from weft_iptables.sockets import Family, Listener, Role, make_listeners, make_stock
 
@@ -79,6 +79,9 @@ class PodProxy:
         if target[1] in CAPTURE_PORTS:
             say(**said, refused="loop")
             return reset(downstream)
+        if target == (GATE_ADDRESS_V4 if listener.family == 4 else GATE_ADDRESS_V6, HEALTH_PORT):
+            say(**said, gate="open")
+            return downstream.close()
         try:
             upstream, to = self._connect(listener, peer, target)
         except OSError as exc:

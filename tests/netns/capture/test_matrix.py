@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from weft_contract.ports import GATE_ADDRESS_V4, GATE_ADDRESS_V6, HEALTH_PORT
+from weft_contract.resources import Capture
 from weft_testing.capture_world import (
     BOUND_PORT,
     CLOSED_PORT,
@@ -132,10 +133,17 @@ def test_a_closed_port_is_a_reset_for_pod_and_node(shared: CaptureWorld, agent: 
     assert agent.expect(direction="inbound")["error"].endswith("refused")
 
 
-def test_the_gate_is_answered_inside_the_capture_only(shared: CaptureWorld, agent: Agent, family: Family) -> None:
+def test_the_gate_is_answered_whatever_is_excluded(shared: CaptureWorld, agent: Agent, family: Family) -> None:
     gate = GATE_ADDRESS_V4 if family == 4 else GATE_ADDRESS_V6
     dial(shared.a, gate, HEALTH_PORT).close()
-    assert agent.expect(direction="outbound")["target"] == [gate, HEALTH_PORT]
+    assert agent.expect(direction="outbound", gate="open")["target"] == [gate, HEALTH_PORT]
+    wide = Capture(exclude_outbound_ports=((1, 65535),), exclude_outbound_networks=("0.0.0.0/0", "::/0"))
+    try:
+        shared.capture(shared.a, wide)
+        dial(shared.a, gate, HEALTH_PORT).close()
+        assert agent.expect(direction="outbound", gate="open")
+    finally:
+        shared.capture(shared.a)
 
 
 def test_three_hundred_connections_at_once(shared: CaptureWorld, family: Family) -> None:
