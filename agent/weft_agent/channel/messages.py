@@ -45,7 +45,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Adopted(_Message, frozen=True, kw_only=True, tag="adopted"):
-    """A new control took the orphan in. fds: access-log pipe, error pipe (becomes descriptor 2), more rescue sockets.
+    """A new control took the orphan in. fds: access-log pipe, error pipe (becomes descriptor 2), new rescue sockets.
 
     State follows as to a fresh worker (`Update` with `whole`, `Keys`), but of pods only the difference.
     """

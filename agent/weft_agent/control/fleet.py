@@ -3,7 +3,7 @@
 Theory: a slot is a number and a task. A worker that ran for a while is replaced without delay, one that dies young is
 replaced ever more slowly (50 ms, doubling, to 5 s). A worker whose data path has not answered its self-test for a long time
 is as good as dead and is killed. Control keeps every listener, so connections wait in the kernel's queue or go to the other
-workers meanwhile. Starting takes 0.2 s (measured, imports included), which is why no spare worker is kept warm.
+workers meanwhile.
 """
 
 import os
@@ -14,15 +14,15 @@ from typing import Final, Literal
 
 import trio
 
-from weft_agent.channel import Link, memfd
+from weft_agent.channel import memfd
 from weft_agent.channel.layout import BUCKETS_BYTES
-from weft_agent.channel.messages import Adopted, Hello, from_worker_decoder
+from weft_agent.channel.messages import Adopted, Hello
 from weft_agent.control.adoption import Orphan
 from weft_agent.control.desired import Desired
+from weft_agent.control.hatchery import Hatchery
 from weft_agent.control.process import NeedsStock, WorkerProcess
 from weft_agent.control.state_directory import StateDirectory
 from weft_agent.control.worker_output import follow_lines, pipe
-from weft_agent.keeper.launch import spawn
 from weft_agent.telemetry.counters import CounterPage, new_page
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
@@ -34,16 +34,13 @@ LONGEST_BACKOFF_S: Final = 5.0
 QUIET_S: Final = 10.0
 RESCUE_SOCKETS: Final = 8
 """So many controls in a row may die while they adopt."""
-ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """How workers are started."""
+    """How many workers there are, and what all of them are told."""
 
     size: int
-    argv: Sequence[str]
-    """Command line without `--channel` and what follows it."""
     limits: Mapping[str, float]
     """Overrides of the defaults."""
     drain_timeout_s: float
@@ -51,35 +48,42 @@ class FleetSettings:
     token: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Where control and its workers tell what happens."""
+
+    log: Log
+    metrics: Metrics
+    pages: Pages
+    sink: Sink
+
+
 class Fleet:
     """The workers.
 
     Args:
-        settings: how they are started.
+        settings: how many, and what they are told.
+        hatchery: where their processes come from.
         state: where they are recorded.
-        log: told of their lives.
-        metrics: count them.
-        pages: their counters.
-        sink: where their access log goes.
+        telemetry: log, metrics, the workers' counters, and where their access log goes.
         needs_stock: told of their requests for sockets.
     """
 
     def __init__(
         self,
         settings: FleetSettings,
+        hatchery: Hatchery,
         state: StateDirectory,
-        log: Log,
-        metrics: Metrics,
-        pages: Pages,
-        sink: Sink,
+        telemetry: Telemetry,
         needs_stock: NeedsStock,
     ) -> None:
         self._settings = settings
+        self._hatchery = hatchery
         self._state = state
-        self._log = log
-        self._metrics = metrics
-        self._pages = pages
-        self._sink = sink
+        self._log = telemetry.log
+        self._metrics = telemetry.metrics
+        self._pages = telemetry.pages
+        self._sink = telemetry.sink
         self._needs_stock = needs_stock
         self._buckets_fd = memfd.shared("weft-buckets", BUCKETS_BYTES)
         self._slots: dict[int, WorkerProcess] = {}
@@ -116,21 +120,19 @@ class Fleet:
         Args:
             orphans: workers that a former control left behind.
         """
-        if orphans:
-            self._share_buckets(orphans[0].buckets_fd)
-        by_slot = {orphan.slot: orphan for orphan in orphans}
         async with trio.open_nursery() as self._pipes:
+            surplus = self._adopt_all(orphans)
             async with trio.open_nursery() as nursery:
                 for slot in range(self._settings.size):
-                    nursery.start_soon(self._keep, slot, by_slot.pop(slot, None))
-                for orphan in by_slot.values():
-                    nursery.start_soon(self._retire, orphan)
+                    nursery.start_soon(self._keep, slot, self._slots.get(slot))
+                for worker in surplus:
+                    nursery.start_soon(self._retire, worker)
             self._pipes.cancel_scope.deadline = trio.current_time() + 0.5  # last lines may still be in the pipes
         self._ended.set()
 
     async def late(self, orphan: Orphan) -> None:
         """Take in an orphan whose slot was filled in the meantime: it may finish what it holds."""
-        await self._retire(orphan)
+        await self._retire(self._adopt(orphan))
 
     async def drain(self, timeout_s: float) -> int:
         """Let every worker finish and end; return how many connections were cut.
@@ -151,17 +153,32 @@ class Fleet:
         await self._ended.wait()
         return sum(worker.cut for worker in leaving)
 
-    async def _keep(self, slot: int, orphan: Orphan | None) -> None:
+    def _adopt_all(self, orphans: Sequence[Orphan]) -> list[WorkerProcess]:
+        """Put orphans into their slots, all before any task runs: who dies in between leaves a record that names them."""
+        if orphans:
+            self._share_buckets(orphans[0].buckets_fd)
+        surplus: list[WorkerProcess] = []
+        for orphan in orphans:
+            worker = self._adopt(orphan)
+            if orphan.slot in range(self._settings.size) and orphan.slot not in self._slots:
+                self._slots[orphan.slot] = worker
+            else:
+                surplus.append(worker)
+        if orphans:
+            self._record()
+        return surplus
+
+    async def _keep(self, slot: int, worker: WorkerProcess | None) -> None:
         backoff_s = 0.0
         while not self._stop.is_set():
             began_s = trio.current_time()
             try:
-                worker = self._adopt(orphan) if orphan is not None else self._start(slot)
+                worker = worker or self._start(slot)
             except OSError as exc:
                 self._log.error("worker-not-started", worker=slot, error=str(exc))
             else:
                 await self._live(worker)
-            orphan = None
+            worker = None
             if self._stop.is_set():
                 return
             self._metrics.add("weft_worker_restarts_total", worker=str(slot))
@@ -186,9 +203,8 @@ class Fleet:
         if not self._stop.is_set():
             self._log.warning("worker-replaced", worker=worker.slot, pid=worker.pid)
 
-    async def _retire(self, orphan: Orphan) -> None:
+    async def _retire(self, worker: WorkerProcess) -> None:
         """Let a worker go that there is no slot for."""
-        worker = self._adopt(orphan)
         self._log.info("worker-surplus", worker=worker.slot, pid=worker.pid)
         self._surplus.append(worker)
         self._pages.join(worker.page)
@@ -203,34 +219,25 @@ class Fleet:
     # -- making ---------------------------------------------------------------------------------------------------
 
     def _start(self, slot: int) -> WorkerProcess:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        born = self._hatchery.take()
         counters_fd = new_page(slot)
         log_read, log_write = pipe(writer_waits=False)
-        errors_read, errors_write = pipe(writer_waits=True)
-        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         rescues = _rescue_sockets(RESCUE_SOCKETS)
-        try:
-            argv = [*self._settings.argv, "--channel", "3"]
-            argv += ["--root", str(self._state.root_directory), "--control", str(self._state.worker_directory)]
-            pid = spawn(argv, ENVIRONMENT, _above(4, null, null, errors_write, theirs.fileno()), own_group=True)
-            page = WorkerPage(CounterPage(counters_fd))
-            link = Link(ours, from_worker_decoder)
-            worker = WorkerProcess(slot, pid, os.pidfd_open(pid), link, page, self._log, self._needs_stock)
-            hello = Hello(
-                worker=slot,
-                workers=self._settings.size,
-                limits=dict(self._settings.limits),
-                token=self._settings.token,
-                log_format=self._settings.log_format,
-            )
-            worker.send(hello, (counters_fd, self._buckets_fd, log_write, *(item.fileno() for item in rescues)))
-        finally:
-            theirs.close()
-            for fd in (counters_fd, log_write, errors_write, null):
-                os.close(fd)
-            for rescue in rescues:
-                rescue.close()
-        self._follow(worker, log_read, errors_read)
+        page = WorkerPage(CounterPage(counters_fd))
+        worker = WorkerProcess(slot, born.pid, born.pidfd, born.link, page, self._log, self._needs_stock)
+        hello = Hello(
+            worker=slot,
+            workers=self._settings.size,
+            limits=dict(self._settings.limits),
+            token=self._settings.token,
+            log_format=self._settings.log_format,
+        )
+        worker.send(hello, (counters_fd, self._buckets_fd, log_write, *(item.fileno() for item in rescues)))
+        os.close(counters_fd)
+        os.close(log_write)
+        for rescue in rescues:
+            rescue.close()
+        self._follow(worker, log_read, born.errors_read)
         return worker
 
     def _adopt(self, orphan: Orphan) -> WorkerProcess:
@@ -243,7 +250,7 @@ class Fleet:
         worker.state = "loading"
         log_read, log_write = pipe(writer_waits=False)
         errors_read, errors_write = pipe(writer_waits=True)
-        rescues = _rescue_sockets(1)
+        rescues = _rescue_sockets(RESCUE_SOCKETS)
         worker.send(
             Adopted(workers=self._settings.size), (log_write, errors_write, *(item.fileno() for item in rescues))
         )
@@ -272,10 +279,3 @@ class Fleet:
 
 def _rescue_sockets(count: int) -> list[socket.socket]:
     return [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
-
-
-def _above(lowest: int, *fds: int) -> tuple[int, ...]:
-    """Check that descriptors lie above those they will become; control holds the low ones from its first moment."""
-    if min(fds) < lowest:
-        raise OSError(9, f"descriptors {fds} are too low; standard input, output and error must be open")
-    return fds

@@ -22,7 +22,8 @@ from weft_agent.channel.messages import NeedStock
 from weft_agent.control.adoption import Adoption, Orphan
 from weft_agent.control.config_files import Config, ConfigFiles
 from weft_agent.control.endpoints import AdminEndpoint, MetricsEndpoint, Parts
-from weft_agent.control.fleet import Fleet, FleetSettings
+from weft_agent.control.fleet import Fleet, FleetSettings, Telemetry
+from weft_agent.control.hatchery import Hatchery
 from weft_agent.control.health import Health
 from weft_agent.control.http_server import serve
 from weft_agent.control.identities import Identities
@@ -75,13 +76,14 @@ class Control:
         self._pages = Pages(state.retired_counters)
         fleet_settings = FleetSettings(
             size=settings.workers,
-            argv=worker_argv,
             limits=settings.limits,
             drain_timeout_s=self._limits.drain_timeout_s,
             log_format=settings.log_format,
             token=token,
         )
-        self._fleet = Fleet(fleet_settings, state, log, metrics, self._pages, sink, self._need)
+        self._hatchery = Hatchery(worker_argv, state, log)
+        telemetry = Telemetry(log, metrics, self._pages, sink)
+        self._fleet = Fleet(fleet_settings, self._hatchery, state, telemetry, self._need)
         self._captures = Captures(self._fleet, NamedNamespaces(), settings.backend, state, log, metrics)
         self._stockroom = Stockroom(self._captures.pods, log, metrics)
         self._config = ConfigFiles(settings.config, settings.node, state.path, log, metrics)
@@ -130,6 +132,7 @@ class Control:
             nursery.start_soon(self._config.run, self._apply)
             nursery.start_soon(self._identities.run)
             nursery.start_soon(self._health.watch)
+            nursery.start_soon(self._hatchery.run)
             await self._stopping.wait()
             await self._drain()
             nursery.cancel_scope.cancel()

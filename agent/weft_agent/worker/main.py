@@ -18,7 +18,7 @@ from typing import Final, assert_never, cast
 import msgspec
 import trio
 
-from weft_agent.channel import ChannelError, Link, LinkProtocolError, Pump, Received, memfd
+from weft_agent.channel import ChannelError, Link, LinkClosedError, LinkProtocolError, Pump, Received, memfd
 from weft_agent.channel.layout import ADOPTION_SOCKET
 from weft_agent.channel.messages import (
     Adopt,
@@ -84,7 +84,7 @@ def be_worker(argv: Sequence[str], make_plane: DataPlaneFactory) -> int:
     """Be a worker; everything it will ever need is imported by now.
 
     Returns:
-        The exit status: 0 after a drain, 70 for a bug of ours, 71 when the sandbox could not be raised.
+        The exit status: 0 after a drain or without a first message, 70 for a bug of ours, 71 without a sandbox.
     """
     boot = parse(argv)
     channel = socket.socket(fileno=boot.channel_fd)
@@ -134,7 +134,10 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until drained."""
-        hello, fds = await self._first_message()
+        first = await self._first_message()
+        if first is None:
+            return
+        hello, fds = first
         counters, buckets, log_pipe, *self._rescue_fds = fds
         self._hello = hello
         limits = limits_of(hello)
@@ -166,9 +169,13 @@ class Worker:
             nursery.start_soon(self._serve_control)
         self._access_log.flush()
 
-    async def _first_message(self) -> tuple[Hello, tuple[int, ...]]:
-        while (received := self._link.receive()) is None:
-            await trio.lowlevel.wait_readable(self._link.sock)
+    async def _first_message(self) -> tuple[Hello, tuple[int, ...]] | None:
+        """Return `Hello` and its descriptors; None: control ended before it had use for this process."""
+        try:
+            while (received := self._link.receive()) is None:
+                await trio.lowlevel.wait_readable(self._link.sock)
+        except LinkClosedError:
+            return None
         if not isinstance(received.message, Hello) or len(received.fds) < 3:
             raise LinkProtocolError(f"the first message must be Hello with descriptors, not {received.message!r:.60}")
         return received.message, received.fds
@@ -242,11 +249,11 @@ class Worker:
         """Find another control; a worker that finds none drains."""
         with trio.move_on_after(PATIENCE_S):
             while self._rescue_fds:
+                await trio.sleep(KNOCK_INTERVAL_S)  # first of all: a control that just dies may still seem to listen
                 link = self._knock()
                 if link is not None:
                     self._introduce(link)
                     return
-                await trio.sleep(KNOCK_INTERVAL_S)
         self._start_drain(limits_of(self._hello).drain_timeout_s)
 
     def _knock(self) -> Link[ToWorker] | None:
@@ -278,7 +285,9 @@ class Worker:
 
     def _take_in(self, adopted: Adopted, fds: tuple[int, ...]) -> None:
         log_pipe, errors, *rescue_fds = fds
-        self._rescue_fds += rescue_fds
+        for left in self._rescue_fds:
+            os.close(left)
+        self._rescue_fds = rescue_fds
         self._access_log.attach(log_pipe)
         os.dup2(errors, 2)
         os.close(errors)
