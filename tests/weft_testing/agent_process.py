@@ -247,7 +247,13 @@ class AgentProcess:
 
     def metrics_text(self) -> str:
         """Return what Prometheus would get."""
-        return self._in_place(lambda: urlopen(f"http://{self._address('metrics')}/metrics", timeout=5).read().decode())
+
+        def get() -> str:
+            with urlopen(f"http://{self._address('metrics')}/metrics", timeout=5) as answer:
+                text: str = answer.read().decode()
+                return text
+
+        return self._in_place(get)
 
     def _get(self, server: str, path: str) -> tuple[int, dict[str, Any]]:
         import http.client

@@ -15,6 +15,7 @@ import ssl
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -99,10 +100,8 @@ def forbidden() -> dict[str, Callable[[], object]]:
 
 def gone() -> dict[str, Callable[[], object]]:
     """Return what must not be there to be found."""
-    return {
-        path: lambda path=path: os.stat(path)
-        for path in ("/etc/passwd", "/proc/self/status", "/proc", "/dev/null", "/tmp", "/run")
-    }  # type: ignore[misc]  # the loop's value, bound now
+    paths = ("/etc/passwd", "/proc/self/status", "/proc", "/dev/null", "/tmp", "/run")
+    return {path: partial(os.stat, path) for path in paths}
 
 
 def needed() -> dict[str, Callable[[], object]]:
@@ -114,8 +113,8 @@ def needed() -> dict[str, Callable[[], object]]:
         "trio": lambda: trio.run(trio_works),
         "tls": tls_handshake,
         "load key": lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain("/fd/5"),
-        "socketpair": lambda: [end.close() for end in socket.socketpair()],
-        "pipe": lambda: [os.close(end) for end in os.pipe()],
+        "socketpair": pair_of_sockets,
+        "pipe": pair_of_pipe_ends,
         "lock": lambda: (fcntl.lockf(5, fcntl.LOCK_SH, 1, 0), fcntl.lockf(5, fcntl.LOCK_UN, 1, 0)),
         "random": lambda: os.urandom(16),
         "descriptor limit": lambda: __import__("resource").getrlimit(7),
@@ -144,6 +143,16 @@ def connect_one() -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection, _ = listener.accept()
         connection.close()
+
+
+def pair_of_sockets() -> None:
+    for end in socket.socketpair():
+        end.close()
+
+
+def pair_of_pipe_ends() -> None:
+    for end in os.pipe():
+        os.close(end)
 
 
 def in_a_thread() -> None:

@@ -15,11 +15,14 @@ import trio
 from weft_agent.control.config_files import ConfigFiles
 from weft_agent.control.fleet import Fleet
 from weft_agent.control.http_server import Request, Response, json_response, problem_response
-from weft_agent.control.selftest import HOPELESS_S, INTERVAL_S, SelfTests
+from weft_agent.control.selftest import SelfTests
 from weft_agent.telemetry.log import Log
 
 READY_PATH: Final = "/healthz/ready"
 LIVE_PATH: Final = "/healthz/live"
+INTERVAL_S: Final = 5.0
+HOPELESS_S: Final = 30.0
+"""A worker that answered nothing for so long is stuck, and is killed to be replaced."""
 
 
 @dataclass(frozen=True, slots=True)

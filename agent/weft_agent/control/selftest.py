@@ -14,9 +14,6 @@ from weft_agent.telemetry.metrics import Metrics
 DEADLINE_S: Final = 1.0
 FRESH_S: Final = 0.5
 """Answers so young are given again, so that many askers cost one test."""
-INTERVAL_S: Final = 5.0
-HOPELESS_S: Final = 30.0
-"""A worker in force that answered nothing for so long is stuck, and is killed to be replaced."""
 _ANSWER: Final = b"HTTP/1.1 200"
 
 
