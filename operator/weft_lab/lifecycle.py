@@ -3,18 +3,21 @@
 import os
 import select
 import shutil
-import subprocess
+import signal
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from weft_lab.addressing import MAX_NODES
 from weft_lab.machine import teardown
+from weft_lab.machine.processes import end
 from weft_lab.machine.records import claim, known_labs, machine_lock, read_daemon, read_lab
 from weft_lab.names import LAB_VARIABLE, check_lab_name, node_names, state_directory
 from weft_lab.python_path import python_path
 
 _READY_TIMEOUT_S: Final = 60.0
+_KILL_TIMEOUT_S: Final = 5.0
 _TOOLS: Final = {"ip": "iproute2", "nft": "nftables", "nsenter": "util-linux", "mount": "mount", "umount": "mount"}
 
 
@@ -80,17 +83,7 @@ def _start_daemon(name: str) -> None:
     log_path = state_directory(name) / "daemon.log"
     read_end, write_end = os.pipe()
     try:
-        with log_path.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "weft_lab.daemon", name, str(write_end)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(write_end,),
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": python_path(), LAB_VARIABLE: name},
-            )
+        pid = _spawn_daemon(name, log_path, write_end)
         os.close(write_end)
         write_end = -1
         said = _read_all(read_end, _READY_TIMEOUT_S)
@@ -99,10 +92,26 @@ def _start_daemon(name: str) -> None:
         if write_end >= 0:
             os.close(write_end)
     if said.strip() != "ready":
-        process.kill()
-        process.wait()
+        end(pid, signal.SIGKILL, _KILL_TIMEOUT_S)
         tail = log_path.read_text(errors="replace")[-2000:]
         raise LabError(f"lab {name} did not come up: {said.strip() or tail.strip() or 'the daemon ended'}")
+
+
+def _spawn_daemon(name: str, log_path: Path, status: int) -> int:
+    """Start the daemon in a session of its own; it outlives this process, so nobody here waits for it."""
+    command = [sys.executable, "-P", "-m", "weft_lab.daemon", name, str(status)]
+    environment = {**os.environ, "PYTHONPATH": python_path(), LAB_VARIABLE: name}
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    os.set_inheritable(status, True)
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, log, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+    ]
+    try:
+        return os.posix_spawn(command[0], command, environment, file_actions=actions, setsid=True)
+    finally:
+        os.close(log)
 
 
 def _read_all(descriptor: int, timeout_s: float) -> str:

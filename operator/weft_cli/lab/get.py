@@ -7,14 +7,12 @@ import msgspec
 
 from weft_cli.exits import FINDINGS, OK
 from weft_cli.lab.options import lab_errors, labels, name_option, namespace_option
-from weft_cli.lab.references import references
+from weft_cli.lab.references import ENDPOINTS, references
 from weft_cli.lab.tables import table
 from weft_cli.output import end, print_problem, print_table
 from weft_lab.client import Client, LabRequestError
 from weft_lab.model import kind_for
 from weft_lab.protocol import Objects, Reference
-
-_ENDPOINTS = frozenset({"endpoints", "ep"})
 
 
 @click.command()
@@ -82,7 +80,7 @@ def _print_names(found: list[tuple[Reference, Objects]]) -> None:
 def _print_tables(found: list[tuple[Reference, Objects]], *, wide: bool, where: str | None) -> None:
     groups: dict[str, list[dict[str, object]]] = {}
     for reference, objects in found:
-        kind = "endpoints" if reference.kind.lower() in _ENDPOINTS else objects.kind
+        kind = "endpoints" if reference.kind.lower() in ENDPOINTS else objects.kind
         groups.setdefault(kind, []).extend(objects.items)
     if not any(groups.values()):
         if found:

@@ -1,9 +1,15 @@
 """Reading what a command line names: `pods`, `pod NAME NAME`, `pod/NAME deploy/NAME`, `pods,services`."""
 
+from typing import Final
+
 from weft_cli.exits import USAGE
 from weft_cli.output import CommandError
+from weft_contract.labels import SLICE_SERVICE_LABEL
 from weft_lab.model import kind_for
 from weft_lab.protocol import Reference
+
+ENDPOINTS: Final = frozenset({"endpoints", "ep"})
+"""Words for slices by their Service."""
 
 
 def references(
@@ -26,9 +32,7 @@ def references(
     for kind in kinds:
         check_kind(kind)
     if names:
-        return tuple(
-            Reference(kind=kind, namespace=namespace, name=name, selector=selector) for kind in kinds for name in names
-        )
+        return tuple(_reference(kind, namespace, name, selector) for kind in kinds for name in names)
     if needs_name:
         raise CommandError(f"name the {words[0]}, or give --all or -l", USAGE)
     return tuple(Reference(kind=kind, namespace=namespace, selector=selector) for kind in kinds)
@@ -49,4 +53,11 @@ def _slashed(word: str, namespace: str | None, selector: dict[str, str]) -> Refe
     if not slash or not kind or not name:
         raise CommandError(f"{word!r}: give all objects as KIND/NAME, or one KIND and then names", USAGE)
     check_kind(kind)
+    return _reference(kind, namespace, name, selector)
+
+
+def _reference(kind: str, namespace: str | None, name: str, selector: dict[str, str]) -> Reference:
+    """Return a reference by name; endpoints are named by their Service, as people know them."""
+    if kind.lower() in ENDPOINTS:
+        return Reference(kind=kind, namespace=namespace, selector=selector | {SLICE_SERVICE_LABEL: name})
     return Reference(kind=kind, namespace=namespace, name=name, selector=selector)

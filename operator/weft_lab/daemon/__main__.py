@@ -13,6 +13,8 @@ from weft_lab.machine.records import read_lab, write_daemon
 def main() -> int:
     """Run a lab's daemon to its end, and return the exit status."""
     name, status = sys.argv[1], int(sys.argv[2])
+    os.set_inheritable(status, False)
+    os.chdir("/")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     record = read_lab(name)
     if record is None:
