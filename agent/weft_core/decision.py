@@ -61,7 +61,7 @@ class Denied:
 
     reason: DenyReason
     policy: str = ""
-    """`namespace/name`; empty where mode or absence of a rule denies."""
+    """`namespace/name`; where no ALLOW rule matched, the policy that came nearest; empty where the mode denies."""
     rule: str = ""
     """Index or name of the rule, as users count: `rules[0]`."""
     message: str = ""
