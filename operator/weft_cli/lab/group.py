@@ -15,6 +15,7 @@ _COMMANDS = {
     "wait": ("weft_cli.lab.wait:wait", "wait until pods or workloads are ready, or gone"),
     "exec": ("weft_cli.lab.exec:exec_", "run a command in a container"),
     "logs": ("weft_cli.lab.exec:logs", "show what a container wrote"),
+    "demo": ("weft_cli.lab.demo:demo", "two nodes, shown and measured"),
     "node-exec": ("weft_cli.lab.exec:node_exec", "run a command on a node"),
 }
 

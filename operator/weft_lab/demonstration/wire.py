@@ -1,0 +1,82 @@
+"""What passes between the nodes: a packet capture, and whether a text can be read in it."""
+
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from weft_lab.demonstration.stage import Stage, StageError
+
+START_TIMEOUT_S: Final = 10.0
+_SETTLE_S: Final = 0.3
+"""tcpdump hands on what it has after at most this long (`--immediate-mode`, `-U`)."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What a capture holds."""
+
+    bytes_captured: int
+    data: bytes
+
+    def shows(self, text: str) -> int:
+        """Return how often a text can be read in it."""
+        return self.data.count(text.encode())
+
+    @property
+    def tls_records(self) -> int:
+        """Records of encrypted application data (type 23, TLS 1.2 on the outside, as TLS 1.3 has it)."""
+        return self.data.count(b"\x17\x03\x03")
+
+
+class WireTap:
+    """Captures everything on a node's link to the others while the block lasts.
+
+    Raises:
+        StageError: tcpdump is missing or does not start.
+    """
+
+    def __init__(self, stage: Stage, node: str) -> None:
+        self._stage = stage
+        self._node = node
+        self._file = Path(tempfile.mkdtemp(prefix="weft-demo-")) / "wire.pcap"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.wire = Wire(0, b"")
+
+    def __enter__(self) -> "WireTap":
+        command = ("tcpdump", "-i", "eth0", "-U", "--immediate-mode", "-s", "0", "-w", str(self._file), "tcp")
+        self._process = self._stage.start_on_node(self._node, *command)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._file.exists() or self._file.stat().st_size < 24:  # the header is there once it listens
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise StageError(f"tcpdump did not start on {self._node}: {self._errors()}")
+            self._pause(0.05)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pause(_SETTLE_S)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(START_TIMEOUT_S)
+            if self._process.stderr is not None:
+                self._process.stderr.close()
+        data = self._file.read_bytes() if self._file.exists() else b""
+        self.wire = Wire(len(data), data)
+        self._file.unlink(missing_ok=True)
+        self._file.parent.rmdir()
+
+    def _pause(self, seconds: float) -> None:
+        try:
+            if self._process is not None:
+                self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+
+    def _errors(self) -> str:
+        if self._process is None or self._process.stderr is None:
+            return ""
+        self._process.kill()
+        return self._process.stderr.read().decode(errors="replace").strip()
