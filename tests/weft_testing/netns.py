@@ -138,6 +138,11 @@ class Place:
         """Start a module of this repository inside."""
         return self.spawn([sys.executable, "-m", module, *arguments])
 
+    def make(self) -> None:
+        """Make the namespace; its link-local addresses are of use at once, so that nothing changes after the start."""
+        ip(f"netns add {self.namespace_name}")
+        self.run(lambda: Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0"))
+
     def close(self) -> None:
         """Let go of the namespace."""
         if self._namespace is not None:
@@ -165,8 +170,8 @@ class Node(Place):
         number = 10 + len(self.pods)
         made.addresses = {4: f"10.77.{self.number}.{number}", 6: f"fd77:{self.number}::{number}"}
         leg = f"v{number}"
-        ip(f"netns add {made.namespace_name}")
         self.pods.append(made)
+        made.make()
         ip(
             f"link add {leg} type veth peer name eth0 netns {made.namespace_name}",
             f"link set {leg} master br0 up",
@@ -201,7 +206,7 @@ class World:
         sweep()
         World.live.append(self)
         try:
-            ip(f"netns add {self.hub.namespace_name}")
+            self.hub.make()
             ip("link set lo up", "link add br0 type bridge", "link set br0 up", namespace=self.hub.namespace_name)
         except BaseException:
             self.close()
@@ -217,7 +222,8 @@ class World:
         """Make a node and tell the others the way to its pods."""
         node = Node(self, name, len(self.nodes) + 1)
         leg = f"n{node.number}"
-        ip(f"netns add {node.namespace_name}")
+        self.nodes.append(node)
+        node.make()
         ip(
             f"link add {leg} type veth peer name eth0 netns {node.namespace_name}",
             f"link set {leg} master br0 up",
@@ -235,10 +241,9 @@ class World:
             namespace=node.namespace_name,
         )
         node.shell("echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
-        for other in self.nodes:
+        for other in self.nodes[:-1]:
             _routes(node, other)
             _routes(other, node)
-        self.nodes.append(node)
         return node
 
     @property

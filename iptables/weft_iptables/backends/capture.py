@@ -140,15 +140,16 @@ class Backend:
         expected = self._expected(plan)
 
         def act() -> Applied:
-            if not self._drifts(plan, expected):
-                self._plan = plan
-                return Applied(changed=False, unset=self._unset)
-            self._install(plan)
-            left = self._drifts(plan, expected)
-            if left:
-                raise UnrepairedError(f"{self.namespace.path}: applied, yet {'; '.join(map(str, left))}")
+            changed = bool(self._drifts(plan, expected))
+            if changed:
+                self._install(plan)
+                left = self._drifts(plan, expected)
+                if left:
+                    raise UnrepairedError(f"{self.namespace.path}: applied, yet {'; '.join(map(str, left))}")
             self._plan = plan
-            return Applied(changed=True, unset=self._unset)
+            for rules in self._others_present():
+                rules.uninstall()
+            return Applied(changed=changed, unset=self._unset)
 
         return self._run(act)
 
@@ -204,6 +205,8 @@ class Backend:
         """
         return self._run(lambda: self._rules.keep_only(diag.direct_connections()))
 
+    # -- where things run ---------------------------------------------------------------------------------------------
+
     def _expected(self, plan: CapturePlan) -> State:
         try:
             return self._references.state(self._make_rules, plan)
@@ -231,17 +234,17 @@ class Backend:
     def _install(self, plan: CapturePlan) -> None:
         self._rules.check()
         mine = self._rules.present()
-        others = [rules for make in self._others if (rules := make()).present()]
         try:
             self._bring(plan, fresh=not mine)
         except BaseException:
-            if not mine and others:
+            if not mine and self._others_present():
                 self._rules.uninstall()
             elif not mine:
                 self._remove()
             raise
-        for rules in others:
-            rules.uninstall()
+
+    def _others_present(self) -> list[Rules]:
+        return [rules for make in self._others if (rules := make()).present()]
 
     def _bring(self, plan: CapturePlan, *, fresh: bool) -> None:
         with Netlink(NETLINK_ROUTE) as netlink:
@@ -263,8 +266,9 @@ class Backend:
         with Netlink(NETLINK_ROUTE) as netlink:
             remembered = routing.remembered(netlink, ROUTING)
             routing.uninstall(netlink, ROUTING)
-        if remembered is not None or self._before is not None:
-            self._put_back(self._before or 0 if remembered is None else remembered - _PROTOCOL)
+        before = self._before if remembered is None else max(0, remembered - _PROTOCOL)
+        if before is not None:
+            self._put_back(before)
         self._before = None
         self._unset = ()
         self._plan = None

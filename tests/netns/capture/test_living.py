@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from weft_contract.resources import Capture
-from weft_iptables.backends import BACKENDS, open_backend
+from weft_iptables.backends import BACKENDS, BackendName, open_backend
 from weft_iptables.kernel.diag import direct_connections
 from weft_iptables.plan import Connection, plan
 from weft_testing.capture_world import (
@@ -306,6 +306,18 @@ def test_another_back_end_takes_over_without_a_gap(own: CaptureWorld, family: Fa
     text = own.a.shell("nft list ruleset; iptables-legacy-save -t mangle")
     assert text.count("WEFT_PRE") > 0
     assert ("table inet weft" in text) == (own.backends["a"].name == "nft")
+
+
+def test_what_an_interrupted_change_of_back_ends_left_is_cleared(own: CaptureWorld) -> None:
+    own.capture(own.a)
+    other: BackendName = "iptables-legacy" if own.backend_name != "iptables-legacy" else "nft"
+    left = open_backend(other, own.a.namespace)
+    own.a.run(lambda: BACKENDS[other]().install(own.plans["a"], ()))
+    assert own.backends["a"].verify(own.plans["a"]) == []
+    assert not own.backends["a"].apply(own.plans["a"]).changed
+    assert own.backends["a"].verify(own.plans["a"]) == []
+    assert left.verify(own.plans["a"]) != []
+    assert left.counters(own.plans["a"]) == {}
 
 
 def vandalise(pod: Pod) -> None:
