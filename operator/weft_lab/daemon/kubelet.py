@@ -16,6 +16,7 @@ from weft_lab.daemon.pod_runtime import PodRuntime
 from weft_lab.daemon.store import timestamp
 from weft_lab.machine.namespaces import namespace_path
 from weft_lab.model import ConfigMap, Pod, PodStatus, Secret
+from weft_lab.plan.container_life import FIRST_BACKOFF_S, MAX_BACKOFF_S
 from weft_lab.plan.environment import Sources
 from weft_lab.plan.hostnames import HostEntry, entries_for
 from weft_lab.plan.pod_status import StatusWriter
@@ -45,6 +46,9 @@ class Kubelet:
             node: probing.node_threads(namespace_path(lab.node_namespace(node))) for node in lab.record.nodes
         }
         self._timers: dict[str, Timer] = {}
+        self._later: dict[str, Timer] = {}
+        """Pods that could not be given a network, with the date of the next attempt; by uid."""
+        self._failures: dict[str, int] = {}
         self._services: list[tuple[str, HostEntry]] = []
         self.pods: dict[str, PodRuntime] = {}
         """By uid."""
@@ -56,7 +60,7 @@ class Kubelet:
             if runtime is None and pod.spec.node_name:
                 if pod.metadata.deletion_timestamp is not None:
                     self._lab.store.delete(pod_key(pod))
-                elif not pod.finished and pod.spec.node_name in self._pools:
+                elif pod.metadata.uid not in self._later and not pod.finished and pod.spec.node_name in self._pools:
                     self._admit(pod)
             elif runtime is not None:
                 runtime.pod = pod
@@ -92,7 +96,7 @@ class Kubelet:
             try:
                 addresses = self._pools[pod.spec.node_name].take()
             except AddressesExhaustedError as exc:
-                self._fail(pod, "OutOfPodAddresses", str(exc))
+                self._try_later(pod, "OutOfPodAddresses", str(exc))
                 return
         writer = StatusWriter(self._clock, timestamp())
         runtime = PodRuntime(self._lab, pod, addresses, self._probers[pod.spec.node_name], writer)
@@ -106,8 +110,9 @@ class Kubelet:
         if error is not None:
             _log.error("pod %s has no network: %s", runtime.uid, error)
             self._forget(runtime)
-            self._fail(runtime.pod, "FailedCreatePodSandBox", str(error))
+            self._try_later(runtime.pod, "FailedCreatePodSandBox", str(error))
             return
+        self._failures.pop(runtime.uid, None)
         runtime.networked = True
         self._annotate(runtime)
         self._write_hosts(runtime)
@@ -127,11 +132,22 @@ class Kubelet:
             metadata = replace(found.metadata, annotations=annotations)
             self._lab.store.update(pod_key(found), replace(found, metadata=metadata))
 
-    def _fail(self, pod: Pod, reason: str, message: str) -> None:
+    def _try_later(self, pod: Pod, reason: str, message: str) -> None:
+        """Say why a pod cannot run yet, and try again with growing patience."""
+        failures = self._failures.get(pod.metadata.uid, 0) + 1
+        self._failures[pod.metadata.uid] = failures
+        delay_s = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (failures - 1))
+        self._later[pod.metadata.uid] = self._lab.loop.at(
+            self._lab.loop.now + delay_s, lambda: self._try_again(pod.metadata.uid)
+        )
         found = self._lab.store.get(pod_key(pod))
         if isinstance(found, Pod):
-            status = PodStatus(phase="Failed", reason=reason, message=message)
+            status = PodStatus(phase="Pending", reason=reason, message=message)
             self._lab.store.update(pod_key(found), replace(found, status=status))
+
+    def _try_again(self, uid: str) -> None:
+        del self._later[uid]
+        self.sync(self._lab.store.view())
 
     def _write_hosts(self, runtime: PodRuntime) -> None:
         status = runtime.status()
