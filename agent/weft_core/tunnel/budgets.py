@@ -2,13 +2,13 @@
 
 Theory: two token buckets per connection. *Glitches* are frames that move nothing (PING, SETTINGS, PRIORITY, unknown types,
 frames on closed streams, WINDOW_UPDATE): each costs a token, tokens come back with time and with bytes that really moved,
-so a busy tunnel earns its own control frames. *Resets* are streams given up before they got a byte of answer, and streams
-that we reset because the peer broke a rule on them: both make us work for nothing (CVE-2023-44487, CVE-2025-8671), and no
+so a busy tunnel earns its own control frames. *Resets* are streams given up before they got anything for being opened, and
+streams that we reset because the peer broke a rule on them: both make us work for nothing (CVE-2023-44487, CVE-2025-8671), and no
 traffic pays for them. At a quarter left the connection drains, at nothing left it ends; so an application that resets a
 lot costs new tunnels, not the streams beside it.
 
-A reset of a stream that had carried an answer is not counted: a process that dies with a thousand connections open must
-not take its neighbours' tunnel with it, and it did not get there cheaply.
+A reset of a stream that had got an answer, or the connection it asked for, is not counted: a process that dies with a
+thousand connections open must not take its neighbours' tunnel with it, and it did not get there cheaply.
 """
 
 from typing import Final

@@ -200,7 +200,7 @@ class Engine:
                 self.charge_reset()  # rapid reset does not get cheaper while we drain
             return
         self._remove(stream)
-        for_nothing = not (self.client or stream.bytes_out or stream._out_ended)
+        for_nothing = not self.client and stream.unserved
         why = f"the peer agent reset the stream ({frames.code_name(code)})"
         error: WeftError = UpstreamResetError(why) if self.client else ClientGoneError(why)
         if self.client and code == ErrorCode.REFUSED_STREAM:

@@ -14,6 +14,8 @@ the queue of a paused stream, the measure of a body with Content-Length, or nowh
 the same reason a side that ended has a window of -1.
 Leaving bytes go straight into the outlet while nothing waits; otherwise they queue, and the outlet gives turns.
 
+One class, because both halves share the end of the stream, and a layer between them would cost each message.
+
 Rules for editors: `write` never calls anybody back. No callback is made from an owner's call except from `resume` (which
 delivers what waited). After a callback, look at `_gone` again. Underscored attributes are shared within this room.
 
@@ -127,6 +129,12 @@ class TunnelStream:
     def moved_bytes(self) -> int:
         """Both together."""
         return self.bytes_in + self.bytes_out
+
+    @property
+    def unserved(self) -> bool:
+        """True while the peer got nothing for opening the stream: no byte, no end, and no connection it asked for."""
+        connected = self._answered and self._method == b"CONNECT"
+        return not (connected or self._out_ended or self.bytes_out)
 
     @property
     def queued_bytes(self) -> int:
@@ -371,7 +379,7 @@ class TunnelStream:
         """Take the peer's END_STREAM; the receiver hears of it once it has all that came before."""
         self._shut_in()
         self._trailers_in = trailers
-        if not (self._gone or self._paused or self._unread is not None):
+        if not (self._gone or self._paused):
             self._deliver_end()
 
     def _shut_in(self) -> None:

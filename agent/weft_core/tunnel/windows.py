@@ -83,7 +83,7 @@ class Windows:
             return
         self._offer(stream, consumed)
         self.weigh(stream)
-        if stream._size < self._largest and not stream._paused:
+        if stream._size < self._largest:
             self._probe(stream)
 
     def weigh(self, stream: "TunnelStream") -> None:

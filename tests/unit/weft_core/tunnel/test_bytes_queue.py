@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft_core.tunnel.bytes_queue import SMALL_BYTES, BytesQueue
@@ -11,6 +11,7 @@ from weft_core.tunnel.bytes_queue import SMALL_BYTES, BytesQueue
 sizes = st.one_of(st.integers(0, 20), st.integers(SMALL_BYTES - 2, SMALL_BYTES + 2), st.just(20_000))
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(sizes.map(lambda size: ("append", size)), st.tuples(st.just("take"), st.integers(0, 30_000)),
                           st.just(("pop", 0)), st.just(("clear", 0))), max_size=40))  # fmt: skip
 def test_it_is_a_queue(steps: list[tuple[str, int]]) -> None:

@@ -46,7 +46,7 @@ def frames(draw: st.DrawFn) -> bytes:
     stream_id, payload = draw(stream_ids), draw(payloads)
     end = draw(st.sampled_from([0, 0, 0, END_STREAM]))
     padding = draw(st.integers(0, 20))
-    kind = draw(st.sampled_from(range(16)))
+    kind = draw(st.sampled_from(range(17)))
     match kind:
         case 0 | 1 | 2:
             return raw(DATA, end, stream_id, payload)
@@ -80,6 +80,8 @@ def frames(draw: st.DrawFn) -> bytes:
             return raw(draw(st.integers(10, 255)), draw(st.integers(0, 255)), stream_id, payload)
         case 14:
             return raw_goaway(draw(st.sampled_from([0, 99])))
+        case 15:
+            return raw(HEADERS, end, stream_id, b"\x82")
         case _:
             return draw(st.binary(max_size=12))
 

@@ -23,6 +23,7 @@ from weft_testing.tunnel_wire import (
     DATA,
     GOAWAY,
     HEADERS,
+    OK,
     PING,
     POST,
     PREFACE,
@@ -240,6 +241,16 @@ def test_a_goaway_may_lower_its_last_stream_and_not_raise_it() -> None:
     assert fixture.handler.errors == []
     fixture.feed(raw_goaway(5))
     assert fixture.error_code == ErrorCode.PROTOCOL_ERROR
+
+
+def test_frames_of_streams_that_a_goaway_disowned_are_forgiven() -> None:
+    fixture = RawPeer(client=True)
+    fixture.connection.open(CONNECT, Recorder())
+    disowned = Recorder()
+    fixture.connection.open(CONNECT, disowned)
+    fixture.feed(raw_goaway(1) + raw_head(3, OK) + raw(DATA, 0, 3, b"x") + raw(RST_STREAM, 0, 3, bytes(4)))
+    assert fixture.handler.errors == []
+    assert disowned.kinds == ["lost"]
 
 
 def test_a_client_that_leaves_keeps_its_streams_on_the_server() -> None:

@@ -71,9 +71,9 @@ class Library:
     def _note(self, event: Any) -> None:
         match event:
             case h2.events.RequestReceived() | h2.events.ResponseReceived() | h2.events.InformationalResponseReceived():
-                self.seen[event.stream_id].heads.append(tuple(tuple(header) for header in event.headers))  # type: ignore[misc]  # pairs
+                self.seen[event.stream_id].heads.append(tuple(tuple(header) for header in event.headers))  # type: ignore[misc]  # pairs in fact
             case h2.events.TrailersReceived():
-                self.seen[event.stream_id].trailers = tuple(tuple(header) for header in event.headers)  # type: ignore[misc]  # pairs
+                self.seen[event.stream_id].trailers = tuple(tuple(header) for header in event.headers)  # type: ignore[misc]  # pairs in fact
             case h2.events.DataReceived():
                 self.seen[event.stream_id].data += event.data
                 self.withheld.append((event.flow_controlled_length, event.stream_id))

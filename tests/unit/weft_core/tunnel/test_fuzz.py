@@ -41,6 +41,7 @@ def test_programs_keep_every_promise(first: int, program: list[bytes]) -> None:
     fuzz_one(bytes((first,)) + b"".join(program))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_garbage_keeps_every_promise(data: bytes) -> None:
     fuzz_one(data)

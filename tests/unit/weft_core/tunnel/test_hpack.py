@@ -2,7 +2,7 @@
 
 import hpack as library
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from weft_core.facts import Header
@@ -35,6 +35,7 @@ def refused(block: bytes) -> str:
     return str(caught.value)
 
 
+@settings(deadline=None)
 @given(header_lists)
 @example([(b"", b"")])
 def test_a_decoder_without_table_reads_what_we_write(headers: list[Header]) -> None:
@@ -55,6 +56,7 @@ def test_the_first_block_tells_a_strict_decoder_the_table_size() -> None:
     assert decoder.decode(block, raw=True) == [(b":status", b"200")]
 
 
+@settings(deadline=None)
 @given(header_lists, st.booleans())
 def test_we_read_what_an_encoder_without_table_writes(headers: list[Header], huffman: bool) -> None:
     encoder = library.Encoder()
@@ -66,6 +68,7 @@ def test_we_read_what_an_encoder_without_table_writes(headers: list[Header], huf
     assert scan(forward) == headers
 
 
+@settings(deadline=None)
 @given(header_lists)
 def test_never_indexed_literals_are_read(headers: list[Header]) -> None:
     encoder = library.Encoder()
@@ -170,6 +173,7 @@ def test_cve_2016_6581_hpack_bomb_costs_nothing() -> None:
         scan(b"\x82" * 60_000)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 @example(b"\x00")
 def test_any_bytes_are_fields_or_a_defined_breach(block: bytes) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from hpack.huffman import HuffmanEncoder
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft_core.tunnel.huffman import EOS, codes, decode
@@ -32,6 +32,7 @@ def test_every_symbol_alone_and_repeated(symbol: int) -> None:
         assert decode(encoder.encode(text)) == text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_what_the_library_encodes_we_decode(text: bytes) -> None:
     assert decode(encoder.encode(text)) == text
@@ -69,6 +70,7 @@ def test_eos_is_refused_wherever_it_stands() -> None:
             decode(bits(text + "1" * (-len(text) % 8)))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_decode_or_are_refused(raw: bytes) -> None:
     try:

@@ -8,10 +8,13 @@ from weft_contract.limits import KIB, Limits
 from weft_core.tunnel.frames import ErrorCode
 from weft_testing.tunnel_wire import (
     CONNECT,
+    CONTINUATION,
     DATA,
     END_STREAM,
     GOAWAY,
+    HEADERS,
     PADDED,
+    PING,
     PREFACE,
     RST_STREAM,
     SETTINGS,
@@ -189,6 +192,25 @@ def test_data_beyond_the_connections_window_breaks_it() -> None:
     fixture = peer(tunnel_connection_window_bytes=0, tunnel_stream_window_bytes=1 << 20)
     fixture.feed(raw(DATA, 0, 1, bytes(65_536)))
     assert fixture.error_code == ErrorCode.FLOW_CONTROL_ERROR
+
+
+def test_small_frames_in_one_read_do_not_pass_the_connections_window_either() -> None:
+    fixture = peer(tunnel_connection_window_bytes=0, tunnel_stream_window_bytes=1 << 20)
+    fixture.feed(raw(DATA, 0, 1, bytes(1000)) * 66)
+    assert fixture.error_code == ErrorCode.FLOW_CONTROL_ERROR
+    assert len(fixture.recorder.data) == 65_000
+
+
+@cuts
+def test_nothing_comes_between_the_frames_of_a_header_block(cut: Cut) -> None:
+    fixture = peer()
+    fixture.feed(raw(HEADERS, 0, 3, b"") + raw(DATA, 0, 1, b"between"), cut)
+    assert fixture.error_code == ErrorCode.PROTOCOL_ERROR
+    assert fixture.recorder.data == b""
+    for frame in (raw(PING, 0, 0, bytes(8)), raw(CONTINUATION, 4, 5, b""), raw(0x99), raw_head(3, CONNECT)):
+        fixture = peer()
+        fixture.feed(raw(HEADERS, 0, 3, b"") + frame, cut)
+        assert fixture.error_code == ErrorCode.PROTOCOL_ERROR
 
 
 def test_the_connections_window_comes_back_when_half_was_used() -> None:

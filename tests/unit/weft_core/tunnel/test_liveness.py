@@ -1,6 +1,6 @@
 """When to ask, when to give up: a conversation with a clock."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft_core.tunnel.liveness import Liveness, Verdict
@@ -48,6 +48,7 @@ def test_our_own_stop_before_the_question() -> None:
     assert (liveness.tick(500), liveness.deadline) == (ASK, 505)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.01, 3.0), st.booleans()), max_size=60),
     st.floats(0, 1),
@@ -70,6 +71,7 @@ def test_f23_a_dead_peer_is_noticed_within_interval_and_timeout(steps: list[tupl
         assert now - heard_at <= 20 + 1e-6
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 9.9), min_size=1, max_size=60))
 def test_a_peer_that_speaks_is_never_given_up(steps: list[float]) -> None:
     liveness = Liveness(10, 10)

@@ -224,6 +224,29 @@ def test_resume_inside_feed_keeps_the_order() -> None:
     assert far_log.data[-1:] == b"d"
 
 
+def test_resume_inside_feed_does_not_nest() -> None:
+    pair = WirePair(Limits(tunnel_stream_window_bytes=4 << 20))
+    near, _, far, far_log = pair.tunnel()
+    far.pause()
+    for _ in range(1500):
+        near.write(bytes(2500))
+    pair.settle()
+    depth = deepest = 0
+
+    def toggle(_data: bytes) -> None:
+        nonlocal depth, deepest
+        depth += 1
+        deepest = max(deepest, depth)
+        far.pause()
+        far.resume()
+        depth -= 1
+
+    far_log.on_feed = toggle
+    far.resume()
+    assert deepest == 1
+    assert len(far_log.data) == 1500 * 2500
+
+
 @cuts
 def test_eof_waits_behind_kept_bytes(cut: Cut) -> None:
     pair = WirePair(cut=cut)
