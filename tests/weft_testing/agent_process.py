@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import pytest
 
 from weft_agent.control.status import ask
-from weft_contract.codec import document, encode
+from weft_contract.codec import digest, document, encode
 from weft_contract.resources import Node, Resource
 from weft_testing.netns import REPOSITORY, Place
 
@@ -92,6 +92,7 @@ class AgentProcess:
         self._descriptors = descriptors
         self._started: list[subprocess.Popen[bytes]] = []
         self._pids: set[int] = set()
+        self._mark = 0
         for path in (self.config, self.identity):
             path.mkdir(exist_ok=True)
         self.identity.chmod(0o700)
@@ -109,10 +110,11 @@ class AgentProcess:
 
     # -- files ----------------------------------------------------------------------------------------------------
 
-    def configure(self, *resources: Resource) -> None:
-        """Write the node's file as the compiler does."""
-        node = Node(name="n1", trust_domain="cluster.local")
-        self.write_config(encode(document("n1", [node, *resources])))
+    def configure(self, *resources: Resource) -> str:
+        """Write the node's file as the compiler does; return its digest."""
+        data = encode(document("n1", [Node(name="n1", trust_domain="cluster.local"), *resources]))
+        self.write_config(data)
+        return digest(data)
 
     def write_config(self, data: bytes) -> None:
         """Replace the node's file."""
@@ -214,12 +216,18 @@ class AgentProcess:
     # -- what it says ---------------------------------------------------------------------------------------------
 
     def events(self) -> list[dict[str, Any]]:
-        """Return everything logged so far."""
-        found: list[dict[str, Any]] = []
-        for line in self.log_path.read_text().splitlines():
-            if line.startswith("{"):
-                found.append(json.loads(line))
-        return found
+        """Return everything logged since the last mark."""
+        return self._all_events()[self._mark :]
+
+    def mark(self) -> None:
+        """Forget what was logged so far."""
+        self._mark = len(self._all_events())
+
+    def _all_events(self) -> list[dict[str, Any]]:
+        if not self.log_path.exists():
+            return []
+        whole, _, _ = self.log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def until_event(self, name: str, count: int = 1, **fields: object) -> dict[str, Any]:
         """Wait for the n-th log event of this name and these fields."""
@@ -234,7 +242,7 @@ class AgentProcess:
         """Ask the health endpoint."""
         return self._get("health", path)
 
-    def metric(self, family: str, **labels: str) -> float:
+    def metric(self, family: str, /, **labels: str) -> float:
         """Return a metric summed over the series with these labels."""
         from prometheus_client.parser import text_string_to_metric_families
 
@@ -270,7 +278,7 @@ class AgentProcess:
         return self._in_place(get)
 
     def _address(self, server: str) -> str:
-        started = [event for event in self.events() if event.get("event") == "control-started"]
+        started = [event for event in self._all_events() if event.get("event") == "control-started"]
         return str(started[-1][server])
 
     def _in_place(self, function: Callable[[], T]) -> T:

@@ -67,8 +67,8 @@ class Captures:
         """By uid."""
         self.backend: BackendName | None = None
         """How rules are written; None until that had to be decided."""
-        self.joined: Callable[[str], None] = lambda uid: None
-        """Told of each pod whose listeners the workers were given."""
+        self.opened: Callable[[str], None] = lambda uid: None
+        """Told of each pod whose namespace is open now and whose listeners the workers have."""
         self._choosing = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._limiter = trio.CapacityLimiter(THREADS)
@@ -184,11 +184,15 @@ class Captures:
                 await self._in_thread(pod.network.release)
                 pod.network.close()
                 pod.network = None
+                pod.open = False
             if pod.network is None:
                 pod.network = await self._in_thread(partial(PodNetwork, pod.workload, path, backend))
                 pod.path = path
                 self._record()
             await self._give_listeners(pod, pod.network)
+            if not pod.open:
+                pod.open = True
+                self.opened(pod.workload.uid)
             changed = await self._in_thread(partial(pod.network.capture, pod.workload))
         if pod.state != "captured" or changed:
             self._log.info("pod-captured", pod=pod.key, backend=backend, changed=changed, netns=str(path))
@@ -209,7 +213,6 @@ class Captures:
             message = PodListeners(pod=pod.key, uid=uid, listeners=tuple(pod.listeners))
             self._fleet.desired.pods[uid] = PodSockets(message, tuple(pod.listeners.values()))
             self._fleet.changed()
-            self.joined(uid)
 
     # -- going ------------------------------------------------------------------------------------------------------
 

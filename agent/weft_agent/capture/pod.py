@@ -30,6 +30,8 @@ class Pod:
     """The workload changed, or its rules could not be healed: capture anew."""
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     """Of the task that keeps the capture; cancelled when the pod leaves."""
+    open: bool = False
+    """Whether sockets can be made in the namespace."""
     release: bool = False
     """Whether leaving takes the rules away. False unless somebody decided so: an agent that dies must not open a pod."""
 

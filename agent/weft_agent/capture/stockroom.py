@@ -2,12 +2,13 @@
 
 Theory: the worker knows its need and learns it from use; control makes what is asked for, a bounded number at a time, in a
 thread that enters the namespace once for the whole batch. Requests of one kind that come while a batch is being made are
-added up to one. The bound is a share of the descriptors that a process may have, divided by the pods that are there: a
+added up to one, and so are those for pods whose namespace is not open yet: adopted workers ask the new control before it has
+found its pods again. The bound is a share of the descriptors that a process may have, divided by the pods that are there: a
 worker that asks without end, broken or hijacked, gets no more than its share at a time.
 """
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 import trio
@@ -36,16 +37,20 @@ class Stockroom:
 
     Args:
         pods: all pods by uid, with their namespaces.
+        served: pods that workers were told of, by uid; those that are not open yet are waited for.
         log: told when sockets cannot be made.
         metrics: counts them.
     """
 
-    def __init__(self, pods: Mapping[str, Pod], log: Log, metrics: Metrics) -> None:
+    def __init__(self, pods: Mapping[str, Pod], served: Container[str], log: Log, metrics: Metrics) -> None:
         self._pods = pods
+        self._served = served
         self._log = log
         self._metrics = metrics
         self._wanted: dict[Kind, int] = {}
         """Kinds that a task is at work for, and what was asked for since it began."""
+        self._early: dict[Kind, tuple[WorkerProcess, NeedStock]] = {}
+        """Asked for before the pod was open; the last request of each kind."""
         self._nursery: trio.Nursery | None = None
         self._limiter = trio.CapacityLimiter(THREADS)
 
@@ -56,11 +61,16 @@ class Stockroom:
 
     def need(self, worker: WorkerProcess, need: NeedStock) -> None:
         """Make sockets for a worker that asks."""
-        if need.uid not in self._pods:
-            self._metrics.add("weft_stock_refused_total", reason="unknown_pod")
+        kind = (worker.pid, need.uid, need.role, need.family)
+        pod = self._pods.get(need.uid)
+        if pod is None or not pod.open:
+            if need.uid in self._served:
+                self._early = {key: asked for key, asked in self._early.items() if asked[0].state != "gone"}
+                self._early[kind] = (worker, need)
+            else:
+                self._metrics.add("weft_stock_refused_total", reason="unknown_pod")
             return
         batch = batch_size(len(self._pods))
-        kind = (worker.pid, need.uid, need.role, need.family)
         if kind in self._wanted:
             self._wanted[kind] = min(self._wanted[kind] + max(0, need.count), batch)
         elif self._nursery is not None and need.count > 0:
@@ -69,10 +79,16 @@ class Stockroom:
                 self._metrics.add("weft_stock_refused_total", reason="budget")
             self._nursery.start_soon(self._supply, worker, kind, min(need.count, batch))
 
+    def opened(self, uid: str) -> None:
+        """Serve what was asked for before the pod was open."""
+        waiting = [kind for kind in self._early if kind[1] == uid]
+        for kind in waiting:
+            self.need(*self._early.pop(kind))
+
     def first(self, worker: WorkerProcess, uid: str) -> None:
         """Give a worker its first sockets of a pod."""
         pod = self._pods.get(uid)
-        if pod is not None:
+        if pod is not None and pod.open:
             families: set[Family] = {6 if ":" in address else 4 for address in pod.workload.addresses}
             for role in ROLES:
                 for family in sorted(families):

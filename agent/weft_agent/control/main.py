@@ -85,7 +85,7 @@ class Control:
         telemetry = Telemetry(log, metrics, self._pages, sink)
         self._fleet = Fleet(fleet_settings, self._hatchery, state, telemetry, self._need)
         self._captures = Captures(self._fleet, NamedNamespaces(), settings.backend, state, log, metrics)
-        self._stockroom = Stockroom(self._captures.pods, log, metrics)
+        self._stockroom = Stockroom(self._captures.pods, self._fleet.desired.pods, log, metrics)
         self._config = ConfigFiles(settings.config, settings.node, state.path, log, metrics)
         self._identities = Identities(settings.identity, self._fleet, self._limits, log, metrics)
         self._selftests = SelfTests(metrics)
@@ -95,7 +95,7 @@ class Control:
         self._stopping = trio.Event()
         self._stop_now = trio.Event()
         self._fleet.joined = self._worker_joined
-        self._captures.joined = self._pod_joined
+        self._captures.opened = self._pod_opened
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,8 @@ class Control:
         for uid in self._fleet.desired.pods:
             self._stockroom.first(worker, uid)
 
-    def _pod_joined(self, uid: str) -> None:
+    def _pod_opened(self, uid: str) -> None:
+        self._stockroom.opened(uid)
         for worker in self._fleet.workers:
             self._stockroom.first(worker, uid)
 
