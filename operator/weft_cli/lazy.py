@@ -12,7 +12,7 @@ class LazyGroup(click.Group):
     """A group whose commands are named by `module:attribute` with their one line of help."""
 
     def __init__(self, *args: object, entries: dict[str, tuple[str, str]] | None = None, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click's own arguments, passed on unseen
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # arguments of click itself, passed on unseen
         self._entries = entries or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:

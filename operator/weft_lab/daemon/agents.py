@@ -53,7 +53,7 @@ def node_order(lab: Lab, node: str, command: tuple[str, ...], environment: dict[
         environment: variables on top of the node's own.
     """
     own = {
-        "PATH": os.environ.get("PATH", DEFAULT_PATH),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', DEFAULT_PATH)}",
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PYTHONSAFEPATH": "1",

@@ -411,6 +411,20 @@ spec:
     assert plain.ok("get", "job", "once", "-n", namespace).splitlines()[1].split()[1:3] == ["Complete", "3/3"]
 
 
+def test_a_pod_whose_network_cannot_be_made_says_why_and_is_tried_again(plain: LiveLab, namespace: str) -> None:
+    text = pod("a", SLEEP, "securityContext: {sysctls: [{name: net.ipv4.nosuch, value: '1'}]}")
+    plain.ok("apply", "-n", namespace, "-f", "-", text=text)
+    client, found = Client(plain.name), ""
+    for _ in range(100):
+        found = plain.ok("get", "pod", "a", "-n", namespace, "-o", "json")
+        if "FailedCreatePodSandBox" in found:
+            break
+        client.watch(2**53, 0.1)
+    assert "net.ipv4.nosuch" in found
+    assert '"phase": "Failed"' not in found
+    plain.ok("delete", "pod", "a", "-n", namespace, "--timeout", "10s")
+
+
 def test_pods_that_no_node_fits_say_why(plain: LiveLab, namespace: str) -> None:
     plain.ok("apply", "-n", namespace, "-f", "-", text=pod("a", SLEEP, "nodeSelector: {disk: tape}"))
     ran = plain.weft("wait", "pod/a", "-n", namespace, "--timeout", "500ms")
