@@ -119,6 +119,17 @@ def test_cve_2019_9512_ping_flood() -> None:
     assert attacked(forever(raw(PING, ACK, 0, bytes(8))), 1100) <= 1002
 
 
+def test_a_client_that_is_flooded_opens_its_streams_elsewhere_first() -> None:
+    fixture = RawPeer(client=True)
+    recorder = Recorder()
+    fixture.connection.open(CONNECT, recorder)
+    fixture.feed(raw(PING, 0, 0, bytes(8)) * 760)
+    assert fixture.handler.events == [("goaway",)]
+    assert fixture.connection.full
+    fixture.feed(raw_head(1, OK) + raw(DATA, 0, 1, b"lives"))
+    assert recorder.data == b"lives"
+
+
 def test_cve_2019_9515_settings_flood() -> None:
     assert attacked(forever(raw_settings()), 1100) <= 1002
     assert attacked(forever(raw(4, ACK)), 1100) <= 1002
