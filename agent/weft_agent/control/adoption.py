@@ -36,6 +36,7 @@ KNOCK_WAIT_S: Final = 2.0
 """For the workers that the record names; they knock every 50 ms."""
 INTRODUCTION_S: Final = 10.0
 BACKLOG: Final = 64
+RETRY_S: Final = 0.1
 
 
 @dataclass(slots=True)
@@ -89,7 +90,12 @@ class Adoption:
         async with trio.open_nursery() as nursery:
             listener = trio.socket.from_stdlib_socket(self._socket)
             while True:
-                connection, _ = await listener.accept()
+                try:
+                    connection, _ = await listener.accept()
+                except OSError as exc:  # out of descriptors, most likely; orphans knock again
+                    self._log.error("adoption-socket", error=str(exc))
+                    await trio.sleep(RETRY_S)
+                    continue
                 nursery.start_soon(self._let_in, socket.socket(fileno=connection.detach()))
 
     async def _let_in(self, sock: socket.socket) -> None:

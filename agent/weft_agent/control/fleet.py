@@ -9,14 +9,15 @@ workers meanwhile.
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import trio
 
-from weft_agent.channel import memfd
+from weft_agent.channel import Link, memfd
 from weft_agent.channel.layout import BUCKETS_BYTES
-from weft_agent.channel.messages import Adopted, Hello
+from weft_agent.channel.messages import Adopted, FromWorker, Hello, Report
 from weft_agent.control.adoption import Orphan
 from weft_agent.control.desired import Desired
 from weft_agent.control.hatchery import Hatchery
@@ -220,47 +221,46 @@ class Fleet:
 
     def _start(self, slot: int) -> WorkerProcess:
         born = self._hatchery.take()
-        counters_fd = new_page(slot)
-        log_read, log_write = pipe(writer_waits=False)
-        rescues = _rescue_sockets(RESCUE_SOCKETS)
-        page = WorkerPage(CounterPage(counters_fd))
-        worker = WorkerProcess(slot, born.pid, born.pidfd, born.link, page, self._log, self._needs_stock)
-        hello = Hello(
-            worker=slot,
-            workers=self._settings.size,
-            limits=dict(self._settings.limits),
-            token=self._settings.token,
-            log_format=self._settings.log_format,
-        )
-        worker.send(hello, (counters_fd, self._buckets_fd, log_write, *(item.fileno() for item in rescues)))
-        os.close(counters_fd)
-        os.close(log_write)
-        for rescue in rescues:
-            rescue.close()
+        try:
+            with ExitStack() as closing:
+                counters_fd = _closed_by(closing, new_page(slot))
+                log_read, log_write = pipe(writer_waits=False)
+                _closed_by(closing, log_write)
+                rescues = _rescue_sockets(closing)
+                worker = self._worker(slot, born.pid, born.pidfd, born.link, counters_fd)
+                hello = Hello(
+                    worker=slot,
+                    workers=self._settings.size,
+                    limits=dict(self._settings.limits),
+                    token=self._settings.token,
+                    log_format=self._settings.log_format,
+                )
+                worker.send(hello, (counters_fd, self._buckets_fd, log_write, *rescues))
+        except OSError:
+            born.discard()
+            raise
         self._follow(worker, log_read, born.errors_read)
         return worker
 
     def _adopt(self, orphan: Orphan) -> WorkerProcess:
-        page = WorkerPage(CounterPage(orphan.counters_fd))
-        page.add(orphan.series)
-        os.close(orphan.counters_fd)
-        os.close(orphan.buckets_fd)
-        worker = WorkerProcess(orphan.slot, orphan.pid, orphan.pidfd, orphan.link, page, self._log, self._needs_stock)
-        worker.assume(list(orphan.pods))
-        worker.state = "loading"
-        log_read, log_write = pipe(writer_waits=False)
-        errors_read, errors_write = pipe(writer_waits=True)
-        rescues = _rescue_sockets(RESCUE_SOCKETS)
-        worker.send(
-            Adopted(workers=self._settings.size), (log_write, errors_write, *(item.fileno() for item in rescues))
-        )
-        for fd in (log_write, errors_write):
-            os.close(fd)
-        for rescue in rescues:
-            rescue.close()
+        with ExitStack() as closing:
+            for fd in (orphan.counters_fd, orphan.buckets_fd):
+                _closed_by(closing, fd)
+            worker = self._worker(orphan.slot, orphan.pid, orphan.pidfd, orphan.link, orphan.counters_fd)
+            worker.page.add(orphan.series)
+            worker.assume(list(orphan.pods))
+            log_read, log_write = pipe(writer_waits=False)
+            errors_read, errors_write = pipe(writer_waits=True)
+            for fd in (log_write, errors_write):
+                _closed_by(closing, fd)
+            worker.send(Adopted(workers=self._settings.size), (log_write, errors_write, *_rescue_sockets(closing)))
         self._follow(worker, log_read, errors_read)
         self._log.info("worker-adopted", worker=orphan.slot, pid=orphan.pid, pods=len(orphan.pods))
         return worker
+
+    def _worker(self, slot: int, pid: int, pidfd: int, link: Link[FromWorker], counters_fd: int) -> WorkerProcess:
+        page = WorkerPage(CounterPage(counters_fd))
+        return WorkerProcess(slot, pid, pidfd, link, page, self._log, self._needs_stock)
 
     def _share_buckets(self, fd: int) -> None:
         """Go on with the rate-limit buckets that the orphans share; all of them have the same memory."""
@@ -269,13 +269,21 @@ class Fleet:
 
     def _follow(self, worker: WorkerProcess, log_read: int, errors_read: int) -> None:
         def tell(lines: bytes) -> None:
-            texts = lines.decode("utf-8", "backslashreplace").splitlines()
-            self._log.warning("worker-stderr", worker=worker.slot, pid=worker.pid, lines=texts)
+            text = lines.decode("utf-8", "backslashreplace").rstrip()
+            worker.report(Report(level="warning", event="worker-stderr", detail=text))
 
         assert self._pipes is not None, "workers are made inside `run`"
         self._pipes.start_soon(follow_lines, log_read, self._sink.put)
         self._pipes.start_soon(follow_lines, errors_read, tell)
 
 
-def _rescue_sockets(count: int) -> list[socket.socket]:
-    return [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(count)]
+def _closed_by(closing: ExitStack, fd: int) -> int:
+    closing.callback(os.close, fd)
+    return fd
+
+
+def _rescue_sockets(closing: ExitStack) -> list[int]:
+    return [
+        closing.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)).fileno()
+        for _ in range(RESCUE_SOCKETS)
+    ]

@@ -33,13 +33,16 @@ from weft_agent.channel.messages import (
     Stock,
 )
 from weft_agent.control.desired import Certificate, Desired, Entries, PodSockets, difference
-from weft_agent.telemetry.log import Log
+from weft_agent.telemetry.log import Field, Log
 from weft_agent.telemetry.pages import WorkerPage
 
 State = Literal["starting", "loading", "serving", "draining", "gone"]
 
 GOODBYE_S: Final = 2.0
 """A worker that closed its channel is given so long to end by itself; an aborting interpreter needs a moment."""
+
+REPORTS_PER_S: Final = 5.0
+REPORTS_BURST: Final = 50.0
 
 NeedsStock = Callable[["WorkerProcess", NeedStock], None]
 
@@ -75,12 +78,15 @@ class WorkerProcess:
         self.refused: tuple[tuple[str, str], ...] = ()
         self.started_s = trio.current_time()
         self.ready_s = 0.0
-        """Seconds from start to the first configuration applied; 0.0 until then."""
+        """Seconds from start to the first configuration applied; 0.0 until then and for adopted workers."""
+        self._adopted = False
         self.cut = 0
         self._pidfd = pidfd
         self._pump = Pump(link, self._handle)
         self._log = log
         self._needs_stock = needs_stock
+        self._reports = 0.0
+        self._reported_s = 0.0
         self._told: dict[str, str] | None = None
         self._told_generation = 0
         self._pods: set[str] = set()
@@ -151,6 +157,8 @@ class WorkerProcess:
     def assume(self, pods: Sequence[str]) -> None:
         """Note which pods an adopted worker serves already."""
         self._pods.update(pods)
+        self._adopted = True
+        self.state = "loading"
 
     def _tell_certificate(self, identity: str, certificate: Certificate) -> None:
         if self._identities.get(identity) != certificate.digest:
@@ -210,12 +218,22 @@ class WorkerProcess:
                 self._needs_stock(self, need)
             case SeriesMade(series=series):
                 self.page.add(series)
-            case Report(level=level, event=event, detail=detail):
-                self._log.write(level, event, {"worker": self.slot, "pid": self.pid, "detail": detail})
+            case Report() as report:
+                self.report(report)
             case Drained(cut=cut):
                 self.cut = cut
             case Adopt() | PodListeners() | AdoptEnd():
                 raise LinkProtocolError("adoption message from a worker that is ours already")
+
+    def report(self, report: Report) -> None:
+        """Log what the worker tells; one that tells without end is heard now and then only."""
+        now = trio.current_time()
+        self._reports = max(0.0, self._reports - (now - self._reported_s) * REPORTS_PER_S)
+        self._reported_s = now
+        if self._reports < REPORTS_BURST:
+            self._reports += 1.0
+            fields: dict[str, Field] = {"worker": self.slot, "pid": self.pid, "detail": report.detail}
+            self._log.write(report.level, report.event, fields)
 
     def _applied(self, generation: int, refused: tuple[tuple[str, str], ...]) -> None:
         self.applied_generation = generation
@@ -223,7 +241,7 @@ class WorkerProcess:
             for key, reason in refused:
                 self._log.error("resource-refused", worker=self.slot, key=key, reason=reason)
         self.refused = refused
-        if not self.ready_s:
+        if not self.ready_s and not self._adopted:
             self.ready_s = trio.current_time() - self.started_s
         self._set_state("serving")
 

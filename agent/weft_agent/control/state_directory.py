@@ -20,9 +20,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from weft_agent.channel.layout import ADOPTION_SOCKET
+
 T = TypeVar("T")
 
 TOKEN_BYTES: Final = 32
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""Source: unix(7), sun_path."""
 
 
 class StateDirectoryError(Exception):
@@ -41,6 +45,9 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        longest = len(os.fsencode(path / "workers" / ADOPTION_SOCKET))
+        if longest > MAX_SOCKET_PATH_BYTES:
+            raise StateDirectoryError(f"{path} is too long a path for sockets; choose a shorter one with --state")
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.chmod(0o700)

@@ -13,12 +13,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from weft_agent.telemetry.access_log import MAX_FIELD_CHARACTERS, Format, escaped
+from weft_agent.telemetry.access_log import Format, escaped
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
 Field = str | int | float | bool | None | list[str] | dict[str, int]
 
+MAX_TEXT_CHARACTERS: Final = 8 * 1024
+"""A worker's report with its traceback fits; nothing that a client sent gets here without being cut before."""
 MAX_TRACEBACK_CHARACTERS: Final = 16 * 1024
 
 _encoder: Final = msgspec.json.Encoder()
@@ -84,4 +86,4 @@ def _cut(value: Field) -> Field:
 
 def _cut_text(value: str) -> str:
     text = value.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= MAX_FIELD_CHARACTERS else text[: MAX_FIELD_CHARACTERS - 1] + "…"
+    return text if len(text) <= MAX_TEXT_CHARACTERS else text[: MAX_TEXT_CHARACTERS - 1] + "…"

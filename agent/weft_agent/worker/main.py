@@ -321,8 +321,12 @@ class Worker:
 
 def limits_of(hello: Hello) -> Limits:
     """Return the limits that are in force: the defaults and control's overrides."""
-    known = {name: value for name, value in hello.limits.items() if name in Limits.__dataclass_fields__}
-    return replace(DEFAULT_LIMITS, **known)  # type: ignore[arg-type]  # the table's own names; control checked the values
+    known = {
+        name: type(getattr(DEFAULT_LIMITS, name))(value)  # whole numbers come over the channel as floats
+        for name, value in hello.limits.items()
+        if name in Limits.__dataclass_fields__
+    }
+    return replace(DEFAULT_LIMITS, **known)
 
 
 def _sockets(fds: Sequence[int]) -> tuple[socket.socket, ...]:
