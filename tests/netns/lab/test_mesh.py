@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from weft_lab.client import Client
+from weft_lab.machine.namespaces import run
 from weft_lab.machine.processes import end
+from weft_lab.names import node_namespace
 from weft_testing.lab import REPOSITORY, LiveLab
 
 pytestmark = pytest.mark.netns
@@ -97,11 +99,12 @@ def test_a_broken_policy_is_refused_and_the_old_state_stays(lab: LiveLab) -> Non
     assert lab.exec("client", *GET, "http://web/", namespace="demo").out.startswith("HTTP 200")
 
 
-def test_a_killed_agent_comes_back_and_serves(lab: LiveLab) -> None:
+def test_an_agent_that_was_killed_whole_is_started_again_and_serves(lab: LiveLab) -> None:
     client = Client(lab.name)
     old = client.status().nodes[0].agent
     assert old.pid
-    end(old.pid, signal.SIGKILL, 5)
+    for pid in run(["ip", "netns", "pids", node_namespace(lab.name, "node-1")]).split():
+        end(int(pid), signal.SIGKILL, 5)
     lab.ok("wait", "all", "--timeout", "30s")
     for _ in range(100):
         new = client.status().nodes[0].agent
