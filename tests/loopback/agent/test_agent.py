@@ -85,7 +85,7 @@ def test_a_killed_worker_is_replaced_within_half_a_second(tmp_path: Path) -> Non
             until(replaced, "a new worker serves")
             took.append(time.monotonic() - began)
             assert agent.worker_pids()[1] == before[1], "the other one was left alone"
-            time.sleep(0.1)  # noqa: TID251 - apart, so that this is not a crash loop yet
+            time.sleep(0.1)  # noqa: TID251 - deaths in a row would look like a crash loop
         assert min(took) <= 0.5
         assert agent.metric("weft_worker_restarts_total", worker="0") == 3
 

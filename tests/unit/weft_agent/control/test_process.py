@@ -78,7 +78,6 @@ class Rig:
     def events(self) -> list[str]:
         return [json.loads(line)["event"] for line in self.lines]
 
-
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
