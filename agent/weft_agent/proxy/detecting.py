@@ -3,15 +3,16 @@
 Theory of operation. The caller's first bytes are held and sniffed. While they are awaited, an upstream may be connected
 ahead (where policy would let the connection pass as opaque): if the *server* speaks first the connection is opaque, at no
 delay at all. Silence decides nothing, so a client that idles for half a minute before its first request still speaks HTTP.
-Only a beginning that stays undecided (`GE` and then nothing) is taken as opaque after `detect_timeout_s`.
+Only a beginning that stays undecided (`GE` and then nothing) is taken as opaque after `detect_timeout_s`, or at once when the
+caller finishes behind it; that end of stream is told to whoever takes over.
 """
 
 from collections.abc import Callable
 
-from weft_agent.reactor import Buffer, End, Reactor, Timer
+from weft_agent.reactor import OUTSIDE, Buffer, End, Reactor, Timer
 from weft_contract.limits import Limits
 from weft_core.detect import Detected, sniff
-from weft_core.errors import IdleTimeoutError, WeftError
+from weft_core.errors import IdleTimeoutError, InternalError, WeftError
 
 Decided = Callable[[Detected | None, bytes], None]
 """Takes what was detected (None: undecided in time, or the server spoke first) and the caller's bytes so far."""
@@ -29,18 +30,8 @@ class Detecting:
     """
 
     __slots__ = (
-        "_bytes",
-        "_decided",
-        "_end",
-        "_limits",
-        "_lost",
-        "_over",
-        "_reactor",
-        "_timer",
-        "deadline",
-        "eof_seen",
-        "in_wheel",
-    )
+        "_bytes", "_decided", "_end", "_limits", "_lost", "_over", "_reactor", "_timer", "deadline", "wheel_at",
+    )  # fmt: skip
 
     def __init__(
         self, reactor: Reactor, end: End, limits: Limits, decided: Decided, lost: Callable[[WeftError | None], None]
@@ -53,8 +44,7 @@ class Detecting:
         self._bytes = b""
         self._over = False
         self._timer: Timer | None = None
-        self.eof_seen = False
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
         self.deadline = reactor.now + limits.tcp_idle_timeout_s
         end.receiver = self
         reactor.watch(self)
@@ -82,10 +72,12 @@ class Detecting:
 
     def eof(self) -> None:
         """Handle a caller that finished before its protocol was known."""
-        self.eof_seen = True
+        if self._over:
+            return
         if self._bytes:
-            self._undecided()
-        elif not self._over:
+            self._decide(None)
+            self._end.receiver.eof()
+        else:
             self._stop()
             self._lost(None)
 
@@ -107,6 +99,16 @@ class Detecting:
         """Stop detecting; no callback follows."""
         self._stop()
 
+    def be_patient(self, seconds: float) -> None:
+        """Wait so long for the caller's first byte, from now on."""
+        self.deadline = self._reactor.now + seconds
+        self._reactor.watch(self)
+
+    def crash(self) -> None:
+        """End visibly after a bug of ours in a callback."""
+        self._end.abort()
+        self.lost(InternalError("a bug of this agent ended the connection"))
+
     def expire(self) -> None:
         """Give up on a connection on which nobody ever spoke."""
         if not self._over:
@@ -125,7 +127,7 @@ class Detecting:
 
     def _stop(self) -> None:
         self._over = True
-        self.deadline = 0.0
+        self._reactor.unwatch(self)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -273,7 +273,7 @@ class Plaintext:
         self._policy = self._admit()
         self._detecting = Detecting(context.reactor, end, context.limits, self._decided, self._lost)
         if isinstance(self._policy, Denied):  # it can only be a tunnel, which speaks at once
-            self._detecting.deadline = context.reactor.now + context.limits.head_timeout_s
+            self._detecting.be_patient(context.limits.head_timeout_s)
         end.start(self._detecting)
         self._dial_ahead()
 

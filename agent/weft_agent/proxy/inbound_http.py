@@ -168,6 +168,9 @@ class InboundHttp:
 
     def finished(self, session: Session, error: WeftError | None) -> None:
         """Count and log."""
+        if self._dial is not None:  # answered before the application was there
+            self._dial.cancel()
+            self._dial = None
         admission, context = self._admission, self._context
         flags = "-"
         if error is not None:

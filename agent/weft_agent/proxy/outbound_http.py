@@ -164,6 +164,7 @@ class OutboundHttp:
 
     def finished(self, session: Session, error: WeftError | None) -> None:
         """Count and log, for both pods where both are here."""
+        self._forget_attempt()
         context, pod = self._context, self._pod
         flags = "-"
         if error is not None:

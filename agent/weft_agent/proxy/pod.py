@@ -104,8 +104,7 @@ class Pod:
 
             upstream.on_gone = gone
         upstream.deadline = self._reactor.now + idle_s
-        if not upstream.in_wheel:
-            self._reactor.watch(upstream)
+        self._reactor.watch(upstream)
 
     def unpark(self, address: str, port: int) -> Upstream | None:
         """Take back the connection that was used last."""

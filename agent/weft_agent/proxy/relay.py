@@ -3,18 +3,23 @@
 Theory: each leg receives from its own end and writes to the other's. `write` returning False pauses the leg's end, and the
 other leg's `drained` resumes it. The idle deadline is an attribute that both legs push forward. A direction that has moved
 `SPLICE_AFTER_BYTES` between two plain sockets goes through a kernel pipe from then on.
+
+How it ends. An end of stream goes over as FIN, and the other direction lives on. A reset goes over as a reset: what comes out
+of the relay never looks more complete than what went in. One reset takes nothing away: a server that has finished what it had
+to say (FIN), and then resets for what its client says too late, was heard whole, so its client gets what is queued.
 """
 
 from collections.abc import Callable
 from typing import Final
 
-from weft_agent.reactor import Buffer, End, Reactor, TcpEnd
+from weft_agent.reactor import OUTSIDE, Buffer, End, Reactor, TcpEnd
 from weft_agent.reactor.splice import Splice
 from weft_contract.limits import MIB, Limits
-from weft_core.errors import IdleTimeoutError, WeftError
+from weft_core.errors import IdleTimeoutError, InternalError, WeftError
 
 SPLICE_AFTER_BYTES: Final = 4 * MIB
 """Below this the pipe pair costs more than the copies it saves."""
+NEVER: Final = 1 << 62
 
 Finished = Callable[["Relay", WeftError | None], None]
 
@@ -22,7 +27,7 @@ Finished = Callable[["Relay", WeftError | None], None]
 class _Leg:
     """Receiver of one end."""
 
-    __slots__ = ("_end", "_other", "_relay", "eof_seen", "moved", "splice")
+    __slots__ = ("_end", "_other", "_relay", "_splice_at", "eof_seen", "moved", "splice")
 
     def __init__(self, relay: "Relay", end: End, other: End) -> None:
         self._relay = relay
@@ -31,6 +36,8 @@ class _Leg:
         self.moved = 0
         self.eof_seen = False
         self.splice: Splice | None = None
+        plain = isinstance(end, TcpEnd) and isinstance(other, TcpEnd)
+        self._splice_at = SPLICE_AFTER_BYTES if plain else NEVER
 
     def feed(self, data: Buffer) -> None:
         self.moved += len(data)
@@ -38,8 +45,8 @@ class _Leg:
         relay.deadline = relay.reactor.now + relay.idle_s
         if not self._other.write(data):
             self._end.pause()
-        elif self.moved > SPLICE_AFTER_BYTES:
-            self._try_splice()
+        elif self.moved > self._splice_at:
+            self._begin_splice()
 
     def eof(self) -> None:
         self.eof_seen = True
@@ -52,13 +59,17 @@ class _Leg:
     def lost(self, error: WeftError | None) -> None:
         self._relay.end_lost(self, error)
 
-    def _try_splice(self) -> None:
+    def crash(self) -> None:
+        self._relay.cut(InternalError("a bug of this agent ended the connection"))
+
+    def _begin_splice(self) -> None:
         end, other = self._end, self._other
-        if isinstance(end, TcpEnd) and isinstance(other, TcpEnd) and self.splice is None and not other.queued_bytes:
+        if isinstance(end, TcpEnd) and isinstance(other, TcpEnd) and not other.queued_bytes:
             try:
                 self.splice = Splice(end, other, self._spliced)
+                self._splice_at = NEVER
             except OSError:  # out of descriptors: copying works too
-                self.moved -= SPLICE_AFTER_BYTES
+                self._splice_at = self.moved + SPLICE_AFTER_BYTES
 
     def _spliced(self, size: int) -> None:
         self.moved += size
@@ -79,7 +90,7 @@ class Relay:
 
     __slots__ = (
         "_down", "_downstream", "_finished", "_half_close_s", "_over", "_up", "_upstream", "deadline", "idle_s",
-        "in_wheel", "reactor",
+        "reactor", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, downstream: End, upstream: End, limits: Limits, finished: Finished) -> None:
@@ -93,7 +104,7 @@ class Relay:
         self._down = _Leg(self, downstream, upstream)
         self._up = _Leg(self, upstream, downstream)
         self.deadline = reactor.now + self.idle_s
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
         downstream.receiver = self._down
         upstream.receiver = self._up
         reactor.watch(self)
@@ -127,16 +138,16 @@ class Relay:
         self._down.eof()
 
     def half_closed(self) -> None:
-        """Shorten the patience once one direction is done."""
-        self.idle_s = self._half_close_s
-        self.deadline = self.reactor.now + self.idle_s
+        """Take the other patience once one direction is done."""
+        if not self._over:
+            self.idle_s = self._half_close_s
+            self.deadline = self.reactor.now + self.idle_s
+            self.reactor.watch(self)
 
     def end_lost(self, leg: _Leg, error: WeftError | None) -> None:
         """Carry the end of one side to the other."""
-        if error is None and not (self._down.eof_seen and self._up.eof_seen):
-            return
         other = self._upstream if leg is self._down else self._downstream
-        if error is None:
+        if error is None or (leg is self._up and leg.eof_seen):
             other.close()
         else:
             other.abort()
@@ -157,7 +168,7 @@ class Relay:
         if self._over:
             return
         self._over = True
-        self.deadline = 0.0
+        self.reactor.unwatch(self)
         for leg in (self._down, self._up):
             if leg.splice is not None:
                 leg.splice.close()

@@ -10,7 +10,7 @@ encrypted in `_unsent`, nothing more is encrypted meanwhile, and the engine paus
 import socket
 from typing import Final, Protocol
 
-from weft_agent.reactor import Reactor
+from weft_agent.reactor import OUTSIDE, Reactor
 from weft_agent.reactor.loop import READ, WRITE
 from weft_agent.tls.engine import TlsEngine
 from weft_contract.limits import KIB
@@ -56,7 +56,7 @@ class Transport:
         "_unsent",
         "deadline",
         "expires",
-        "in_wheel",
+        "wheel_at",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +82,7 @@ class Transport:
         self.expires = float("inf")
         """When the peer's certificate ends, on the reactor's clock."""
         self.deadline = 0.0
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
 
     def start(self) -> None:
         """Register, and handle what arrived behind the handshake."""

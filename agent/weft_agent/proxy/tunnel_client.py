@@ -17,7 +17,7 @@ from weft_agent.proxy.dialing import Dial, dial_network
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.transport import Transport
 from weft_agent.proxy.wire import SocketWire
-from weft_agent.reactor import TcpEnd
+from weft_agent.reactor import OUTSIDE, TcpEnd
 from weft_agent.tls import TlsEngine, handshake
 from weft_contract.identity import IdentityGrammarError, SpiffeId, parse_spiffe_id
 from weft_core.errors import IdentityMismatchError, PolicyRevokedError, TunnelLostError, WeftError
@@ -52,7 +52,7 @@ class ClientTunnel:
 
     __slots__ = (
         "_context", "_dial", "_idle_since", "_key", "_peer", "_pod", "_pool", "_waiting", "connection", "deadline",
-        "in_wheel", "transport",
+        "transport", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, context: Context, pool: "TunnelPool", pod: Pod, key: Key) -> None:
@@ -66,7 +66,7 @@ class ClientTunnel:
         self.connection = TunnelConnection(client=True, limits=context.limits, handler=self)
         self.transport: Transport | None = None
         self.deadline = 0.0
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
         self._dial: Dial | None = None
         context.flows.add(self)
 

@@ -9,6 +9,6 @@ from weft_agent.reactor.ends import Buffer, End, Receiver
 from weft_agent.reactor.listener import Listener
 from weft_agent.reactor.loop import Reactor
 from weft_agent.reactor.tcp import TcpEnd
-from weft_agent.reactor.timers import Deadline, Timer
+from weft_agent.reactor.timers import OUTSIDE, Deadline, Timer
 
-__all__ = ["Buffer", "Connect", "Deadline", "End", "Listener", "Reactor", "Receiver", "TcpEnd", "Timer"]
+__all__ = ["OUTSIDE", "Buffer", "Connect", "Deadline", "End", "Listener", "Reactor", "Receiver", "TcpEnd", "Timer"]

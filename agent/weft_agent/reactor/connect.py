@@ -1,10 +1,16 @@
-"""A non-blocking connect in flight: its socket, its deadline and who wants to know."""
+"""A non-blocking connect in flight: its socket, its deadline and who wants to know.
+
+Theory: exactly one of the two callbacks comes, and by then nothing here holds the socket any more: `connected` owns it, or it
+is closed. An address that the kernel refuses at once and one that does not answer look the same to the caller but for the
+errno, which tells a taken source port from an unreachable peer.
+"""
 
 import errno
 import socket
 from collections.abc import Callable
 
 from weft_agent.reactor.loop import WRITE, Reactor
+from weft_agent.reactor.timers import Timer
 from weft_core.errors import ConnectFailedError, ConnectTimeoutError, UpstreamError
 
 Connected = Callable[[socket.socket], None]
@@ -42,8 +48,11 @@ class Connect:
         self._address = address
         self._connected = connected
         self._failed = failed
-        self._timer = None
-        code = sock.connect_ex(address)
+        self._timer: Timer | None = None
+        try:
+            code = sock.connect_ex(address)
+        except OSError as exc:  # not numeric, or not of this socket's family: nobody was asked
+            code = exc.errno or errno.EINVAL
         if code == 0:
             self._succeed()
         elif code == errno.EINPROGRESS:

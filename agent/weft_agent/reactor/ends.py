@@ -11,11 +11,15 @@ turn of the reactor and no call ever waits:
 - `lost(error)` says that the end is gone; it is called at most once, never from inside `write`, and never after the owner
   itself called `close` or `abort`.
 
-An end that was closed or aborted ignores every further call, so owners need no order of teardown.
+An end that was closed or aborted ignores every further call, so owners need no order of teardown. `resume` may deliver, before
+it returns, what arrived while the end was paused: an owner is in order before it calls it.
+
+A receiver may have a `crash()`: it is called after an exception of ours escaped from a callback of its end, and ends what the
+receiver stands for in a defined way. Without one the end is aborted and `lost(InternalError)` is called.
 """
 
 import socket
-from typing import Protocol
+from typing import Final, Protocol
 
 from weft_core.errors import WeftError
 
@@ -43,6 +47,10 @@ class End(Protocol):
 
     receiver: Receiver
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes written that the peer has not taken yet."""
+
     def write(self, data: Buffer) -> bool:
         """Send or queue `data` (copied if queued); False: above the high-water mark, wait for `drained`."""
 
@@ -67,3 +75,18 @@ class End(Protocol):
         Raises:
             LocalProtocolError: this end is not a whole socket.
         """
+
+
+class _Silence:
+    """The receiver of an end whose owner has left."""
+
+    def feed(self, data: Buffer) -> None: ...
+
+    def eof(self) -> None: ...
+
+    def drained(self) -> None: ...
+
+    def lost(self, error: WeftError | None) -> None: ...
+
+
+SILENCE: Final = _Silence()

@@ -1,8 +1,10 @@
 """Accepting connections in callbacks: bounded batches, and a pause instead of a busy loop when descriptors run out.
 
-Source: EMFILE and ENFILE leave the connection in the queue, so a level-triggered loop would spin (trio's
-`serve_listeners` retries after 100 ms for the same reason; nginx keeps a reserve). Connections that died in the queue
-(ECONNABORTED and the network errors of accept(2)) are skipped.
+Theory: accept(2) fails in two ways. A connection that died in the queue (the network's errors are handed on to accept) is
+one connection less: go on. Everything else is about this process or this socket, would fail again at once, and leaves the
+connection in the queue, so a level-triggered loop would spin: wait a moment, whatever it was.
+
+Source: accept(2), "Error handling"; trio's `serve_listeners` retries after 100 ms for the same reason; nginx keeps a reserve.
 """
 
 import errno
@@ -14,7 +16,10 @@ from weft_agent.reactor.loop import EXCLUSIVE, READ, Reactor
 
 ACCEPTS_PER_TURN: Final = 16
 RETRY_S: Final = 0.1
-_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_DIED_IN_QUEUE: Final = frozenset({
+    errno.ECONNABORTED, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.EINTR, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.ENONET, errno.ENOPROTOOPT, errno.EPROTO, errno.ETIMEDOUT,
+})  # fmt: skip
 
 Accepted = Callable[[socket.socket, tuple[str, int]], None]
 """Takes the non-blocking connection and the peer's address and port."""
@@ -27,7 +32,7 @@ class Listener:
         reactor: the worker's loop.
         sock: listening and non-blocking; owned from now on.
         accepted: told of each connection.
-        exhausted: told each time descriptors ran out.
+        exhausted: told each time accepting has to wait; in practice, that descriptors ran out.
     """
 
     __slots__ = ("_accepted", "_exhausted", "_paused", "_reactor", "sock")
@@ -51,18 +56,21 @@ class Listener:
             except BlockingIOError:
                 return
             except OSError as exc:
-                if exc.errno in _EXHAUSTED:
-                    self._pause()
-                    return
-                continue
+                if exc.errno in _DIED_IN_QUEUE:
+                    continue
+                self._pause()
+                return
             conn.setblocking(False)
             self._accepted(conn, address[:2])
 
     def _pause(self) -> None:
-        self._exhausted()
+        fd = self.sock.fileno()
+        if fd < 0:  # stopped by what it accepted
+            return
         self._paused = True
-        self._reactor.unregister(self.sock.fileno())
+        self._reactor.unregister(fd)
         self._reactor.after(RETRY_S, self._resume)
+        self._exhausted()
 
     def _resume(self) -> None:
         if self._paused and self.sock.fileno() >= 0:

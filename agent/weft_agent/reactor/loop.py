@@ -3,7 +3,11 @@
 Theory of operation. A *turn* is: poll without waiting, call each ready handler, flush what they marked dirty. Up to
 `ROUNDS` turns run before trio's scheduler gets its own; one round per wake-up costs 9 % more CPU (measured). Handlers
 never wait and never raise for what a peer does; an exception that escapes one is our bug, is reported, and ends that
-handler's connection alone. `now` is read once per turn and is what every deadline is computed from.
+handler's connection alone: the `crash()` of whoever the handler (or deferred call, or timer) belongs to is called. `now` is
+read once per turn and is what every deadline is computed from.
+
+The events of a turn are older than what its handlers do. A descriptor that is closed and opened again within a turn has a
+handler that knows nothing of the old one's events; such a descriptor is skipped until the next poll (`_fresh`).
 
 Rules for editors: no `await` in a turn; whatever is collected for a peer (tunnel records) is sent from `flush`, once per
 turn; a descriptor is unregistered before it is closed. `run` is behind one method so that another way of waiting (trio as a
@@ -20,6 +24,8 @@ from weft_agent.reactor.timers import Deadline, Timer, Timers
 
 ROUNDS: Final = 16
 EVENTS_PER_POLL: Final = 256
+SETTLE_ROUNDS: Final = 64
+"""Deferred calls may defer others (pipelined requests do); beyond so many rounds the others' events come first."""
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -44,13 +50,14 @@ class Reactor:
     """
 
     __slots__ = (
-        "_epoll", "_handlers", "_scope", "_soon", "_timers", "_turning", "buffer", "dirty", "now", "on_fault", "running",
-        "view",
+        "_epoll", "_fresh", "_handlers", "_scope", "_soon", "_timers", "_turning", "buffer", "dirty", "now", "on_fault",
+        "running", "view",
     )  # fmt: skip
 
     def __init__(self, buffer_bytes: int, on_fault: Callable[[Exception], None]) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._fresh: set[int] = set()
         self._soon: list[Callable[[], None]] = []
         self.now = trio.current_time()
         self._timers = Timers(self.now)
@@ -66,8 +73,10 @@ class Reactor:
 
     def register(self, fd: int, handler: Handler, events: int) -> None:
         """Call `handler(mask)` whenever one of `events` (or an error) is there."""
-        self._handlers[fd] = handler
         self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+        if self._turning:
+            self._fresh.add(fd)
 
     def modify(self, fd: int, events: int) -> None:
         """Change what a registered descriptor waits for."""
@@ -85,10 +94,13 @@ class Reactor:
     # -- time -----------------------------------------------------------------------------------------------------
 
     def watch(self, holder: Deadline) -> None:
-        """Put a deadline holder into the coarse wheel."""
-        if not holder.in_wheel:
-            self._timers.watch(holder)
-            self._wake()
+        """Put a deadline holder into the coarse wheel, or look at it earlier: its deadline was set before `wheel_at`."""
+        self._timers.watch(holder)
+        self._wake()
+
+    def unwatch(self, holder: Deadline) -> None:
+        """Take a holder out of the wheel: what it belonged to is gone."""
+        self._timers.unwatch(holder)
 
     def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Return a sharp timer."""
@@ -99,8 +111,8 @@ class Reactor:
     def soon(self, callback: Callable[[], None]) -> None:
         """Call back after the current turn's handlers, outside of any of them; works from trio tasks too."""
         self._soon.append(callback)
-        if not self._turning and self._scope is not None:
-            self._scope.deadline = -float("inf")
+        if not self._turning:
+            self._prod()
 
     def refresh(self) -> None:
         """Read the clock; for trio tasks that call into ends outside of a turn."""
@@ -130,13 +142,16 @@ class Reactor:
 
     def settle(self) -> None:
         """Run deferred calls and flush; trio tasks call this after they touched ends outside of a turn."""
-        while self._soon or self.dirty:
+        for _ in range(SETTLE_ROUNDS):
+            if not (self._soon or self.dirty):
+                return
             calls, self._soon = self._soon, []
             for call in calls:
                 self._guard(call)
             dirty, self.dirty = self.dirty, []
             for item in dirty:
                 self._guard(item.flush)
+        self._prod()
 
     async def _pump(self) -> None:
         wait_readable, current_time = trio.lowlevel.wait_readable, trio.current_time
@@ -157,36 +172,40 @@ class Reactor:
                 await trio.lowlevel.checkpoint()
 
     def _turn(self, events: list[tuple[int, int]]) -> None:
-        get = self._handlers.get
-        fd = -1
+        get, fresh = self._handlers.get, self._fresh
+        if fresh:
+            fresh.clear()
+        handler: Handler | None = None
         pending = iter(events)
         while True:
             try:
                 for fd, mask in pending:  # goes on behind the handler that failed
                     handler = get(fd)
-                    if handler is not None:
+                    if handler is not None and fd not in fresh:
                         handler(mask)
                 return
             except Exception as exc:  # the one guard of all connections: a bug of ours ends one of them
-                self._crash(fd, exc)
-
-    def _crash(self, fd: int, exc: Exception) -> None:
-        self.on_fault(exc)
-        handler = self._handlers.get(fd)
-        owner = getattr(handler, "__self__", None)
-        crash = getattr(owner, "crash", None)
-        if crash is not None:
-            self._guard(crash)
+                self._fault(handler, exc)
 
     def _guard(self, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as exc:  # as in `_turn`
-            self.on_fault(exc)
+            self._fault(call, exc)
+
+    def _fault(self, call: Callable[..., None] | None, exc: Exception) -> None:
+        """Report a bug of ours and end what it happened to."""
+        self.on_fault(exc)
+        crash = getattr(getattr(call, "__self__", None), "crash", None)
+        if crash is not None:
+            try:
+                crash()
+            except Exception as another:  # nothing is left to be told
+                self.on_fault(another)
 
     async def _keep_time(self) -> None:
         while True:
-            due = self._timers.next_due()
+            due = -float("inf") if self._soon or self.dirty else self._timers.next_due()
             with trio.CancelScope(deadline=float("inf") if due is None else due) as self._scope:
                 await trio.sleep_forever()
             self._scope = None
@@ -201,3 +220,8 @@ class Reactor:
         due = self._timers.next_due()
         if self._scope is not None and due is not None and due < self._scope.deadline:
             self._scope.deadline = due
+
+    def _prod(self) -> None:
+        """Let `_keep_time` run at once."""
+        if self._scope is not None:
+            self._scope.deadline = -float("inf")

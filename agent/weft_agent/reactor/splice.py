@@ -74,11 +74,12 @@ class Splice:
             sent = os.splice(self._pipe[0], self._target.descriptor, self._held, flags=_FLAGS)
         except BlockingIOError:
             sent = 0
-        except OSError as exc:
-            self._target.failed(exc)
-            return False
-        self._held -= sent
-        self._moved(sent)
+        except OSError as exc:  # nobody takes these bytes any more; what the target still says is read all the same
+            self._target.send_failed(exc)
+            sent = len(os.read(self._pipe[0], self._held))
+        if sent:
+            self._held -= sent
+            self._moved(sent)
         if self._held and not self._waiting:
             self._waiting = True
             self._source.pause()
@@ -94,7 +95,7 @@ class Splice:
             self._source.resume()
 
     def close(self) -> None:
-        """Release the pipe; bytes still in it are lost, so both ends must be gone."""
+        """Release the pipe; bytes still in it are lost, so one of the ends must be gone."""
         self._source.divert(None)
         self._target.feed_from(None)
         for fd in self._pipe:

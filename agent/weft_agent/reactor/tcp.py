@@ -2,45 +2,41 @@
 
 Theory of operation. Interest in events is kept in `_events`: READ unless paused or the peer finished, WRITE only while
 something is queued. The read size grows with the flow (64 KiB, then the whole shared buffer) and falls back when the flow
-is paused, so that a stalled receiver never holds much. A reset or an error is reported by epoll whatever the interest, so
-`write` just drops its data and the next event ends the connection.
+is paused, so that a stalled receiver never holds much.
+
+Errors. epoll reports a reset whatever the interest, so `write` drops its data and leaves the rest to the next event. But the
+kernel tells an error once: if `send` was the one to hear ECONNRESET, `recv` says 0 afterwards, and a reset would look like a
+clean end. So `send`'s error is kept in `_error`, and an end of stream that comes after it is that error. EPIPE is no such
+error: the peer's FIN came before its reset (or the reset was heard already), and what FIN ended was complete.
 
 Closing. `close()` sends the queue, then FIN, then reads and discards for a moment so that the peer's late bytes do not turn
-our last words into a reset (RFC 9112 §9.6). `abort()` resets. Both silence the receiver.
+our last words into a reset (RFC 9112 §9.6). A peer that takes nothing of the queue for `STALL_S` gets a reset, so what it has
+of an answer does not look whole. `abort()` resets. Both silence the receiver.
 """
 
+import errno
+import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from weft_agent.reactor.ends import Buffer, Receiver
+from weft_agent.reactor.ends import SILENCE, Buffer, Receiver
 from weft_agent.reactor.loop import READ, WRITE, Reactor
-from weft_contract.limits import KIB, Limits
-from weft_core.errors import ClientGoneError, UpstreamResetError, WeftError
+from weft_agent.reactor.timers import Timer
+from weft_contract.limits import KIB, MIB, Limits
+from weft_core.errors import ClientGoneError, InternalError, UpstreamResetError
 
 SMALL_READ_BYTES: Final = 64 * KIB
 FULL_READS_TO_GROW: Final = 4
 LINGER_S: Final = 1.0
 """How long late bytes are read after our FIN; a client on the same machine needs one round trip."""
-LINGER_BYTES: Final = 256 * KIB
+LINGER_BYTES: Final = 4 * MIB
+"""How many; what both kernels may hold of an upload whose answer came early (tcp_wmem and tcp_rmem)."""
+STALL_S: Final = 10.0
+"""A closing end whose peer takes nothing for so long is reset."""
 _RESET: Final = struct.pack("ii", 1, 0)
-
-
-class _Silence:
-    """The receiver of an end whose owner has left."""
-
-    def feed(self, data: Buffer) -> None: ...
-
-    def eof(self) -> None: ...
-
-    def drained(self) -> None: ...
-
-    def lost(self, error: WeftError | None) -> None: ...
-
-
-SILENCE: Final = _Silence()
 
 
 class TcpEnd:
@@ -54,9 +50,9 @@ class TcpEnd:
     """
 
     __slots__ = (
-        "_closing", "_diverted", "_downstream", "_eof", "_events", "_fd", "_feeder", "_finished", "_finishing",
-        "_full_reads", "_high", "_low", "_over", "_parked", "_paused", "_queue", "_queued", "_reactor", "_read_bytes",
-        "_recv_into", "_send", "_sock", "receiver",
+        "_budget", "_closing", "_diverted", "_downstream", "_eof", "_error", "_events", "_fd", "_feeder", "_finished",
+        "_finishing", "_full_reads", "_high", "_linger", "_low", "_mark", "_over", "_parked", "_paused", "_queue", "_queued",
+        "_reactor", "_read_bytes", "_recv_into", "_send", "_sock", "receiver",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, sock: socket.socket, limits: Limits, *, downstream: bool) -> None:
@@ -72,6 +68,9 @@ class TcpEnd:
         self._queue: deque[bytes] | None = None
         self._queued = 0
         self._events = 0
+        self._error: OSError | None = None
+        self._linger: Timer | None = None
+        self._mark = self._budget = 0
         self._read_bytes = SMALL_READ_BYTES
         self._full_reads = 0
         self._paused = self._parked = self._over = False
@@ -110,9 +109,16 @@ class TcpEnd:
     def crash(self) -> None:
         """End visibly after a bug of ours in a callback."""
         receiver = self.receiver
-        if self._fd >= 0:
+        crash: Callable[[], None] | None = getattr(receiver, "crash", None)
+        if crash is None:
             self.abort()
-            receiver.lost(None)
+            receiver.lost(InternalError("a bug of this agent ended the connection"))
+            return
+        try:
+            crash()
+        except BaseException:
+            self.abort()  # it did not even end well
+            raise
 
     def _read(self) -> None:
         if self._diverted is not None:
@@ -127,13 +133,12 @@ class TcpEnd:
             return
         if size == 0:
             self._peer_finished()
-            return
-        if size == self._read_bytes:
-            self._grow()
-        if self._closing:
+        elif self._closing:
             self._discard(size)
-            return
-        self.receiver.feed(self._reactor.view[:size])
+        else:
+            if size == self._read_bytes:
+                self._grow()
+            self.receiver.feed(self._reactor.view[:size])
 
     def _grow(self) -> None:
         self._full_reads += 1
@@ -143,20 +148,31 @@ class TcpEnd:
     def _peer_finished(self) -> None:
         self._eof = True
         self._interest(self._events & ~READ)
-        if self._closing or self._finished:
-            receiver, done = self.receiver, self._finished and not self._closing
-            self._shut()
-            if done:
-                receiver.eof()
-                receiver.lost(None)
+        if self._error is not None:
+            self._lost(self._error)
+        elif self._closing:
+            if self._queue is None:
+                self._shut()
         else:
             self.receiver.eof()
+            if self._finished:
+                self._both_finished()
+
+    def _both_finished(self) -> None:
+        if self._fd >= 0 and not self._closing:
+            receiver = self.receiver
+            self._shut()
+            receiver.lost(None)
 
     def _broken(self) -> None:
         """Handle EPOLLERR or EPOLLHUP without readable bytes."""
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code or self._eof:
-            self._lost(OSError(code, "reset by peer"))
+        if code or self._error is not None:
+            self._lost(self._error or OSError(code, os.strerror(code)))
+        elif self._eof and self._finished:
+            self._both_finished()
+        elif self._eof:
+            self._lost(OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
         elif self._paused:  # both directions have finished but the kernel holds unread bytes: HUP cannot be masked
             self._parked = True
             self._reactor.unregister(self._fd)
@@ -182,8 +198,9 @@ class TcpEnd:
                 sent = self._send(data)
             except BlockingIOError:
                 sent = 0
-            except OSError:
-                return True  # epoll reports the error; see the module's theory
+            except OSError as exc:
+                self.send_failed(exc)
+                return True
             if sent == len(data):
                 return True
             self._queue = deque((bytes(data[sent:]),))
@@ -199,6 +216,11 @@ class TcpEnd:
             return False
         return True
 
+    def send_failed(self, exc: OSError) -> None:
+        """Keep what a `send` heard, since `recv` will not hear it; the next event ends the connection."""
+        if self._error is None and exc.errno != errno.EPIPE:
+            self._error = exc
+
     def _drain(self) -> None:
         queue = self._queue
         if queue is None and self._feeder is not None:
@@ -210,9 +232,11 @@ class TcpEnd:
                 sent = self._send(head)
             except BlockingIOError:
                 break
-            except OSError:
-                queue.clear()
+            except OSError as exc:
+                self.send_failed(exc)
+                self._queue = None
                 self._queued = 0
+                self._interest(self._events & ~WRITE)
                 return
             self._queued -= sent
             if sent < len(head):
@@ -242,12 +266,10 @@ class TcpEnd:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer is gone already; epoll reports it
             return
-        if self._eof:
-            receiver = self.receiver
-            closing = self._closing
-            self._shut()
-            if not closing:
-                self._reactor.soon(lambda: receiver.lost(None))
+        if self._closing:
+            self._stay(LINGER_S)
+        elif self._eof:
+            self._reactor.soon(self._both_finished)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -298,7 +320,7 @@ class TcpEnd:
         self._peer_finished()
 
     def failed(self, exc: OSError) -> None:
-        """Note an error that a diverted reader or feeder met."""
+        """Note an error that a diverted reader met."""
         self._lost(exc)
 
     # -- endings ----------------------------------------------------------------------------------------------------
@@ -309,19 +331,40 @@ class TcpEnd:
             return
         self.receiver = SILENCE
         self._closing = True
-        if self._queue is None and (self._eof or self._finished):
+        if self._eof and self._queue is None:
             self._shut()
             return
-        self.finish()
-        if self._fd >= 0:
-            self.resume()
-            self._read_bytes = LINGER_BYTES
-            self._reactor.after(LINGER_S if self._queue is None else 10 * LINGER_S, self._shut)
+        self._budget = LINGER_BYTES
+        if self._finished:
+            self._stay(LINGER_S)
+        else:
+            self._stay(STALL_S)
+            self.finish()
+        self.resume()
+
+    def _stay(self, seconds: float) -> None:
+        if self._eof and self._queue is None:
+            self._shut()
+            return
+        if self._linger is not None:
+            self._linger.cancel()
+        self._mark = self._queued
+        self._linger = self._reactor.after(seconds, self._stayed)
+
+    def _stayed(self) -> None:
+        """Look how the closing goes on."""
+        if self._queue is None:
+            self._shut()
+        elif self._queued == self._mark:
+            self.abort()
+        else:
+            self._stay(STALL_S)
 
     def _discard(self, size: int) -> None:
-        self._read_bytes -= size  # a peer that keeps sending gets LINGER_BYTES and no more
-        if self._read_bytes <= 0:
-            self.abort()
+        """Count down what a peer may send while we close; the rest stays in the kernel and holds it back."""
+        self._budget -= size
+        if self._budget <= 0:
+            self._interest(self._events & ~READ)
 
     def abort(self) -> None:
         """Reset the connection."""
@@ -345,4 +388,6 @@ class TcpEnd:
             self.receiver = SILENCE
             self._queue = None
             self._queued = 0
+            if self._linger is not None:
+                self._linger.cancel()
             self._sock.close()

@@ -6,17 +6,28 @@ field to change, is forwarded as the one slice it came in. Everything else goes 
 
     IDLE → HEAD → (1xx: HEAD again) → LENGTH | CHUNKED | UNTIL_EOF → IDLE or gone
 
-An upstream whose response did not end where its framing said, or that was told to close, is never used again.
+An upstream whose response did not end where its framing said, or that was told to close, or that was asked to switch protocols,
+is never used again.
+
+Rules for editors: a session may end the exchange inside each of its calls; look whether it still is this upstream's session
+before the next one.
 """
 
 from typing import TYPE_CHECKING, Final
 
 from weft_agent.proxy.connect_head import read_answer
-from weft_agent.reactor import Buffer, End
+from weft_agent.proxy.http1.switching import switch
+from weft_agent.reactor import OUTSIDE, Buffer, End
 from weft_contract.limits import Limits
-from weft_core.errors import RemoteProtocolError, UpstreamProtocolError, UpstreamResetError, WeftError
+from weft_core.errors import (
+    InternalError,
+    RemoteProtocolError,
+    UpstreamProtocolError,
+    UpstreamResetError,
+    WeftError,
+)
 from weft_core.facts import Header
-from weft_core.http1 import CHUNKED, UNTIL_EOF, ChunkedDecoder, ResponseHead, parse_response
+from weft_core.http1 import CHUNKED, UNTIL_EOF, ChunkedDecoder, ResponseHead, next_informational, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +52,8 @@ class Upstream:
     """
 
     __slots__ = (
-        "_chunks", "_interim", "_left", "_limits", "_pending", "_state", "address", "deadline", "end", "in_wheel",
-        "keep_alive", "key", "on_gone", "parked_before", "session", "uses",
+        "_chunks", "_interim", "_left", "_limits", "_pending", "_state", "address", "deadline", "end", "keep_alive", "key",
+        "on_gone", "parked_before", "session", "uses", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, end: End | None, limits: Limits, address: str) -> None:
@@ -55,7 +66,7 @@ class Upstream:
         self.uses = 0
         self.on_gone: Callable[[Upstream], None] | None = None
         self.deadline = 0.0
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
         self.parked_before = False
         self._limits = limits
         self._state = IDLE
@@ -83,11 +94,6 @@ class Upstream:
         """Go back to IDLE after an exchange."""
         self.session = None
         self._state = IDLE
-
-    @property
-    def idle(self) -> bool:
-        """True between exchanges, while the connection is good."""
-        return self._state == IDLE
 
     @property
     def answered(self) -> bool:
@@ -146,11 +152,15 @@ class Upstream:
 
     def expire(self) -> None:
         """Close after the idle time in the pool."""
-        self.drop()
+        if self.session is None:
+            self.drop()
 
     def crash(self) -> None:
-        """End visibly after a bug of ours."""
+        """End in a defined way after a bug of ours: the caller is told, or reset."""
+        session, self.session = self.session, None
         self.abort()
+        if session is not None:
+            session.upstream_lost(self, InternalError("a bug of this agent ended the exchange"), answered=True)
 
     def drop(self) -> None:
         """Close without an exchange in progress."""
@@ -177,10 +187,12 @@ class Upstream:
         session = self.session
         if session is None:
             return
-        buffer: Buffer = self._pending + bytes(data) if self._pending else data
+        searched = len(self._pending)
+        buffer: Buffer = self._pending + bytes(data) if searched else data
+        self._pending = b""
         while True:
             try:
-                head = parse_response(buffer, self._limits, session.method)
+                head = parse_response(buffer, self._limits, session.method, searched)
             except RemoteProtocolError as exc:
                 self._violated(exc)
                 return
@@ -188,37 +200,50 @@ class Upstream:
                 self._pending = bytes(buffer)
                 return
             if head.status >= 200 or head.status == 101:
-                break
-            self._interim += 1
-            if self._interim > self._limits.informational_count:
-                self._violated(RemoteProtocolError("too many 1xx responses", detail="informational_flood"))
+                self._final(session, head, buffer)
                 return
-            session.interim(head, buffer[: head.size])
+            if not self._informational(session, head, buffer[: head.size]):
+                return
             buffer = buffer[head.size :]
+            searched = 0
             if not len(buffer):
-                self._pending = b""
                 return
-        self._pending = b""
-        self._final(session, head, buffer)
+
+    def _informational(self, session: "Session", head: ResponseHead, raw: Buffer) -> bool:
+        """Pass on a 1xx response; False: that was one too many."""
+        try:
+            self._interim = next_informational(self._interim, self._limits)
+        except RemoteProtocolError as exc:
+            self._violated(exc)
+            return False
+        session.interim(head, raw)
+        return self.session is session
 
     def _final(self, session: "Session", head: ResponseHead, buffer: Buffer) -> None:
-        self.keep_alive = self.keep_alive and head.keep_alive
-        if session.switches(head):
-            self._state = GONE
-            session.switch(head, self, buffer[head.size :])
-            return
+        if not head.keep_alive:
+            self.keep_alive = False
         length = head.length
-        if length >= 0:
+        if head.status == 101 or (length == UNTIL_EOF and session.method == b"CONNECT" and head.status < 300):
+            self._state = GONE
+            switch(session, head, self, buffer[head.size :])
+        elif length >= 0:
             self._with_length(session, head, buffer, length)
-            return
+        else:
+            self._without_length(session, head, buffer)
+
+    def _without_length(self, session: "Session", head: ResponseHead, buffer: Buffer) -> None:
+        """Pass on the head of a response whose end has to be found, and what is there of its body."""
         session.response_head(head, buffer)
+        if self.session is not session:
+            return
         body = buffer[head.size :]
-        if length == CHUNKED:
-            self._chunks = ChunkedDecoder(self._limits)
+        if head.length == CHUNKED:
+            plain = session.head is not None and not session.head.minor  # HTTP/1.0 knows no chunks
+            self._chunks = ChunkedDecoder(self._limits, decode=plain, response=True)
             self._state = CHUNKS
             if len(body):
                 self._chunked(body)
-        elif length == UNTIL_EOF:
+        else:
             self._state = TO_EOF
             self.keep_alive = False
             if len(body):
@@ -228,17 +253,18 @@ class Upstream:
         """Pass on head and as much of the body as is there, in one write where possible."""
         total = head.size + length
         there = len(buffer)
-        if there >= total:
-            if there > total:  # bytes behind the answer: nobody asked for them
-                self.keep_alive = False
-                buffer = buffer[:total]
-            self._state = IDLE
+        if there < total:
+            self._left = total - there
+            self._state = LENGTH
             session.response_head(head, buffer)
-            session.response_complete()
             return
-        self._left = total - there
-        self._state = LENGTH
+        if there > total:  # bytes behind the answer: nobody asked for them
+            self.keep_alive = False
+            buffer = buffer[:total]
+        self._state = IDLE
         session.response_head(head, buffer)
+        if self.session is session:
+            session.response_complete()
 
     def _length(self, data: Buffer) -> None:
         session = self.session
@@ -251,7 +277,7 @@ class Upstream:
             return
         if left < 0:
             self.keep_alive = False
-            data = data[: self._left]
+            data = data[:left]
         self._state = IDLE
         session.response_body(data)
         session.response_complete()
@@ -272,7 +298,7 @@ class Upstream:
                 self.keep_alive = False
         if pieces:
             session.response_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if finished and self.session is session:
+        if finished:
             session.response_complete()
 
     def _violated(self, exc: RemoteProtocolError) -> None:

@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft_agent.reactor.timers import BUCKETS, TICK_S, Timers
+from weft_agent.reactor.timers import BUCKETS, OUTSIDE, SWEEP_MIN, TICK_S, Timers
 
 
 class Holder:
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline
-        self.in_wheel = False
+        self.wheel_at = OUTSIDE
         self.expired = 0
 
     def expire(self) -> None:
@@ -30,13 +30,13 @@ def test_a_holder_expires_once_never_early_and_at_most_a_tick_late(delay: float,
     timers, holder = Timers(start), Holder(start + delay)
     timers.watch(holder)
     now = start
-    while holder.in_wheel:
+    while holder.wheel_at != OUTSIDE:
         now += step
         run(timers, now)
         assert now >= holder.deadline if holder.expired else now < holder.deadline + 2 * TICK_S
     run(timers, now + 1000)
     assert holder.expired == 1
-    assert not holder.in_wheel
+    assert holder.wheel_at == OUTSIDE
 
 
 def test_a_deadline_that_moved_on_is_honoured() -> None:
@@ -55,7 +55,7 @@ def test_deadline_zero_leaves_the_wheel_in_silence() -> None:
     timers.watch(holder)
     holder.deadline = 0.0
     run(timers, 5.0)
-    assert (holder.expired, holder.in_wheel) == (0, False)
+    assert (holder.expired, holder.wheel_at) == (0, OUTSIDE)
     assert timers.next_due() is None
 
 
@@ -88,3 +88,94 @@ def test_a_timer_cancelled_by_another_of_the_same_batch_stays_silent() -> None:
     second = timers.at(0.2, lambda: fired.append("second"))
     run(timers, 1.0)
     assert fired == []
+
+
+@given(
+    first=st.floats(0.01, 400),
+    moves=st.lists(st.tuples(st.floats(0.0, 50), st.floats(0.01, 400)), max_size=12),
+    step=st.floats(0.05, 2.0),
+)
+def test_a_deadline_that_moves_either_way_is_met_within_a_tick(
+    first: float, moves: list[tuple[float, float]], step: float
+) -> None:
+    start = now = 5000.0
+    timers, holder = Timers(start), Holder(start + first)
+    timers.watch(holder)
+    for wait, patience in moves:
+        for _ in range(int(wait / step)):
+            now += step
+            run(timers, now)
+            assert holder.expired or now < holder.deadline + 2 * TICK_S
+        if holder.expired:
+            break
+        holder.deadline = now + patience
+        if holder.deadline < holder.wheel_at:
+            timers.watch(holder)
+    while not holder.expired:
+        now += step
+        run(timers, now)
+        assert now < holder.deadline + step + 2 * TICK_S
+        assert holder.expired == (holder.wheel_at == OUTSIDE)
+    assert now >= holder.deadline
+    run(timers, now + 1000)
+    assert holder.count() == 1
+    assert timers.next_due() is None
+
+
+def test_a_shorter_deadline_within_the_same_tick_needs_no_other_bucket() -> None:
+    timers, holder = Timers(0.0), Holder(10.2)
+    timers.watch(holder)
+    assert holder.wheel_at == 10.0
+    holder.deadline = 10.05
+    timers.watch(holder)
+    assert holder.wheel_at == 10.0
+    run(timers, 10.0)
+    assert holder.count() == 0
+    run(timers, 10.25)
+    assert holder.count() == 1
+
+
+def test_a_holder_taken_out_is_not_kept_and_may_come_back() -> None:
+    timers, holder = Timers(0.0), Holder(5.0)
+    timers.watch(holder)
+    timers.unwatch(holder)
+    timers.unwatch(holder)
+    assert timers.next_due() is None
+    run(timers, 6.0)
+    assert holder.count() == 0
+    holder.deadline = 7.0
+    timers.watch(holder)
+    run(timers, 7.25)
+    assert holder.count() == 1
+
+
+def test_cancelled_timers_do_not_pile_up() -> None:
+    timers = Timers(0.0)
+    kept = [timers.at(100.0 + index, lambda: None) for index in range(10)]
+    for _ in range(100 * SWEEP_MIN):
+        timers.at(50.0, lambda: None).cancel()
+    assert len(timers._heap) <= 2 * SWEEP_MIN
+    assert sum(entry[2].callback is not None for entry in timers._heap) == len(kept)
+
+
+def test_a_failed_callback_is_passed_on_to_its_owner() -> None:
+    class Owner:
+        crashed = 0
+
+        def fail(self) -> None:
+            raise ValueError
+
+        def crash(self) -> None:
+            self.crashed += 1
+
+    timers, owner = Timers(0.0), Owner()
+    timer = timers.at(1.0, owner.fail)
+    (call,) = timers.advance(1.0)
+    try:
+        call()
+    except ValueError:
+        timer.crash()
+    assert owner.crashed == 1
+    other = timers.at(2.0, lambda: None)
+    run(timers, 2.0)
+    other.crash()

@@ -1,0 +1,176 @@
+"""Plain TCP connections held by a test: every wait is bounded, and how a connection ended is part of what is read."""
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+import trio.testing
+
+WAIT_S: Final = 5.0
+"""Bound on every wait of a test."""
+RESET: Final = b"\x01\0\0\0\0\0\0\0"
+
+
+async def settled() -> None:
+    """Wait until nobody has anything to do; loopback delivers at once, so everything sent was taken by then."""
+    await trio.testing.wait_all_tasks_blocked()
+
+
+class Wire:
+    """One end of a TCP connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send pieces; each is taken by the other side before the next one leaves."""
+        with trio.fail_after(WAIT_S):
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    await trio.lowlevel.wait_writable(self.sock)
+                    view = view[self.sock.send(view) :]
+                await settled()
+
+    async def pour(self, total: int, piece: bytes = bytes(1 << 16)) -> int:
+        """Send up to `total` bytes as long as they are taken; return how many were, once the other side stalls."""
+        sent = 0
+        while sent < total:
+            try:
+                sent += self.sock.send(piece[: total - sent])
+            except BlockingIOError:
+                with trio.move_on_after(0.2) as patience:
+                    await trio.lowlevel.wait_writable(self.sock)
+                if patience.cancelled_caught:
+                    break
+        return sent
+
+    async def receive(self, size: int) -> bytes:
+        """Receive `size` bytes; fewer if the connection ends before."""
+        out = bytearray()
+        with trio.fail_after(WAIT_S):
+            while len(out) < size:
+                piece = await self._some(size - len(out))
+                if not piece:
+                    break
+                out += piece
+        return bytes(out)
+
+    async def receive_until(self, mark: bytes) -> bytes:
+        """Receive up to and including `mark`."""
+        out = bytearray()
+        with trio.fail_after(WAIT_S):
+            while not out.endswith(mark):
+                piece = await self._some(1)
+                assert piece, f"ended behind {bytes(out)!r}"
+                out += piece
+        return bytes(out)
+
+    async def head(self) -> bytes:
+        """Receive one message head."""
+        return await self.receive_until(b"\r\n\r\n")
+
+    async def rest(self) -> tuple[bytes, str]:
+        """Receive until the connection ends; tell how: `eof` or `reset`."""
+        out = bytearray()
+        with trio.fail_after(WAIT_S):
+            while True:
+                try:
+                    piece = await self._some(1 << 18)
+                except ConnectionResetError:
+                    return bytes(out), "reset"
+                if not piece:
+                    return bytes(out), "eof"
+                out += piece
+
+    async def ended(self) -> str:
+        """Wait for the end, with no byte before it; tell how it came."""
+        data, how = await self.rest()
+        assert not data, data
+        return how
+
+    async def _some(self, size: int) -> bytes:
+        while True:
+            try:
+                return self.sock.recv(size)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self.sock)
+
+    def arrived(self) -> bytes | None:
+        """Return what has arrived without taking it; None: nothing, empty: the peer finished."""
+        try:
+            return self.sock.recv(1 << 20, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+
+    def finish(self) -> None:
+        """Send FIN."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """End with a reset."""
+        if self.sock.fileno() >= 0:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self.sock.close()
+
+    def close(self) -> None:
+        """Close; unread bytes make it a reset."""
+        self.sock.close()
+
+
+class Port:
+    """A listening socket on loopback."""
+
+    def __init__(self, *, backlog: int = 128, buffer_bytes: int = 0) -> None:
+        self.sock = socket.socket()
+        if buffer_bytes:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        self.sock.setblocking(False)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(backlog)
+        self.address: tuple[str, int] = self.sock.getsockname()
+
+    async def accept(self) -> Wire:
+        """Wait for a connection."""
+        with trio.fail_after(WAIT_S):
+            while True:
+                try:
+                    return Wire(self.sock.accept()[0])
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(self.sock)
+
+    def nobody(self) -> bool:
+        """Return whether no connection waits to be accepted."""
+        try:
+            self.sock.accept()[0].close()
+        except BlockingIOError:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.sock.close()
+
+
+def connect(address: tuple[str, int], *, buffer_bytes: int = 0) -> Wire:
+    """Connect on loopback."""
+    sock = socket.socket()
+    if buffer_bytes:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    sock.connect(address)
+    return Wire(sock)
+
+
+def cuts(data: bytes) -> list[list[bytes]]:
+    """Return the ways to cut `data`: whole, at every place, into single bytes."""
+    return [[data], *two_pieces(data), [data[at : at + 1] for at in range(len(data))]]
+
+
+def two_pieces(data: bytes) -> Sequence[list[bytes]]:
+    """Cut at every place once."""
+    return [[data[:at], data[at:]] for at in range(1, len(data))]
