@@ -14,10 +14,8 @@ from weft_cli.output import CommandError
 from weft_lab.client import Client
 from weft_lab.small_program import small_program
 
-_PASSED = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
-
-@click.command("exec", context_settings={"allow_interspersed_args": True})
+@click.command("exec")
 @click.argument("pod", metavar="POD")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 @click.option("-c", "--container", metavar="NAME", help="default: the pod's first container")
@@ -41,7 +39,7 @@ def exec_(
     _become("join_pod", order, hand_on_input=stdin or os.isatty(0))
 
 
-@click.command("node-exec", context_settings={"allow_interspersed_args": True})
+@click.command("node-exec")
 @click.argument("node", metavar="NODE")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 @click.option("-i", "--stdin", "stdin", is_flag=True, help="hand on standard input (a terminal always is)")

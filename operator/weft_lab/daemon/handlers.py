@@ -1,6 +1,5 @@
 """Answers to requests: every verb of the protocol, on the loop's thread."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from weft_contract.problems import Problem
@@ -68,7 +67,6 @@ class Handlers:
         self._publisher = publisher
         self._translator = translator
         self.agents: dict[str, Agent] = {}
-        self.extra_problems: Callable[[], Iterable[Problem]] = tuple
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -212,7 +210,7 @@ class Handlers:
     def status(self, pid: int) -> LabStatus:
         """Say how the lab is."""
         pods = [pod for pod in self._lab.store.view().pods() if not pod.finished]
-        problems = [*self._publisher.problems, *self.extra_problems()]
+        problems = [*self._publisher.problems]
         if self._translator.problem:
             problems.append(Problem(path="$", message=self._translator.problem))
         return LabStatus(

@@ -18,7 +18,7 @@ import msgspec
 
 from weft_lab.addressing import free_index
 from weft_lab.container.join_pod import has_ended, started_ticks
-from weft_lab.machine.namespaces import MachineError, run
+from weft_lab.machine.namespaces import run
 from weft_lab.names import STATE_ROOT, check_lab_name, state_directory
 
 _LAB_FILE: Final = "lab.json"
@@ -144,19 +144,3 @@ def unmount_below(directory: Path) -> None:
     for point in reversed(points):
         if point == str(directory) or point.startswith(f"{directory}/"):
             run(["umount", "-l", point], tolerate=("not mounted",))
-
-
-__all__ = [
-    "DaemonRecord",
-    "LabRecord",
-    "MachineError",
-    "claim",
-    "known_labs",
-    "machine_lock",
-    "read_daemon",
-    "read_lab",
-    "socket_path",
-    "unmount_below",
-    "write_atomically",
-    "write_daemon",
-]

@@ -1,10 +1,7 @@
 """Labs for tests: one without agents and one with, each for all tests of a session that change nothing in the lab itself."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -62,8 +59,3 @@ def namespace(plain: LiveLab, request: pytest.FixtureRequest) -> Iterator[str]:
     plain.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {made}}}}}")
     yield made
     plain.ok("delete", "namespace", made, "--grace-period", "0", "--no-wait")
-
-
-def start_python(code: str) -> "subprocess.Popen[bytes]":
-    """Start a Python process of the test's own."""
-    return subprocess.Popen([sys.executable, "-P", "-c", code], stdout=subprocess.PIPE, cwd=Path("/"))
