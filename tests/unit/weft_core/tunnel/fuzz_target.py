@@ -30,8 +30,10 @@ def main() -> int:
         for target in TARGETS:
             old = load(corpora[target.name])
             known = {*old, *target.seeds}
-            new = [data for data in dict.fromkeys(target.pool) if data not in known]
-            save(corpora[target.name], [*old, *sorted(new, key=len)[: max(0, KEPT_MAX - len(old))]])
+            new = sorted((data for data in dict.fromkeys(target.pool) if data not in known), key=len)
+            places = max(0, KEPT_MAX - len(old))
+            kept = new[:: max(1, -(-len(new) // places))] if places else []  # short and long ones alike
+            save(corpora[target.name], [*old, *kept])
     return failure is not None
 
 
