@@ -1,6 +1,6 @@
 """What a policy is attached to: pods by their labels, or Services by name; neither means the whole namespace."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, field
 
@@ -9,12 +9,15 @@ from weft_contract.objects.shape import ObjectName, Own
 ROOT_NAMESPACE = "weft-system"
 """Policies of this namespace without a target hold in the whole mesh, as those of Istio's root namespace do."""
 
+LabelValue: TypeAlias = Annotated[str, Meta(max_length=63)]
+"""As Kubernetes bounds the value of a label; a longer one would match no pod."""
+
 
 class WorkloadSelector(Own, frozen=True, kw_only=True):
     """Pods by label."""
 
     match_labels: Annotated[
-        dict[str, str],
+        dict[str, LabelValue],
         Meta(
             description="Labels that a pod must all have. Empty: every pod of the namespace.",
             max_length=64,
