@@ -1,0 +1,27 @@
+"""What the tests against a real Kubernetes share; see docs/testing-kubernetes.md."""
+
+from weft_testing.cluster.fixtures import (
+    cluster,
+    cluster_namespace,
+    control_plane,
+    gateway_api,
+    kubeconfig,
+    kubectl,
+    namespace,
+    programs,
+    pytest_exception_interact,
+    say,
+)
+
+__all__ = [
+    "cluster",
+    "cluster_namespace",
+    "control_plane",
+    "gateway_api",
+    "kubeconfig",
+    "kubectl",
+    "namespace",
+    "programs",
+    "pytest_exception_interact",
+    "say",
+]

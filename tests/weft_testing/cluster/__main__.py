@@ -1,0 +1,167 @@
+"""`python -m weft_testing.cluster`: a cluster for people: up, down, status, kubectl, images, build."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from weft_testing.cluster import records
+from weft_testing.cluster.addresses import ClusterNameError
+from weft_testing.cluster.binaries import BuildError, missing, need, need_files
+from weft_testing.cluster.catalog import CatalogError
+from weft_testing.cluster.cluster import DEFAULT_NAME, Cluster
+from weft_testing.cluster.control_plane import ControlPlane
+from weft_testing.cluster.network import NetworkError, namespaces
+from weft_testing.cluster.node import NodeError
+from weft_testing.cluster.processes import ProcessError, own_processes
+from weft_testing.cluster.programs import CLUSTER, EVERYTHING, FILES, PROGRAMS
+from weft_testing.cluster.records import RecordError
+from weft_testing.cluster.toolchain import ToolchainError
+
+_EXPECTED = (
+    ClusterNameError,
+    RecordError,
+    ProcessError,
+    NodeError,
+    NetworkError,
+    BuildError,
+    ToolchainError,
+    CatalogError,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    words, passed_on = _split(list(sys.argv[1:] if arguments is None else arguments))
+    options = _parser().parse_args(words)
+    options.passed_on = passed_on
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except _EXPECTED as exc:
+        print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - a command's messages
+        return 1
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """Part our own words from those of kubectl, which argparse must not see: it would take away a `--`."""
+    if words[:1] != ["kubectl"]:
+        return words, []
+    own = 3 if words[1:2] == ["--name"] else 2 if words[1:] and words[1].startswith("--name=") else 1
+    return words[:own], words[own:]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m weft_testing.cluster", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.set_defaults(run=run)
+        if run is not _build:
+            made.add_argument("--name", default=DEFAULT_NAME, help="which cluster (default: %(default)s)")
+        return made
+
+    up = command("up", _up, "bring a cluster up and print how to use it")
+    up.add_argument(
+        "--nodes", type=int, default=2, help="how many nodes; 0: API server only, without root (default: 2)"
+    )
+    command("down", _down, "take a cluster away")
+    command("status", _status, "say what runs")
+    command("kubectl", _kubectl, "run kubectl as the cluster's administrator: kubectl [--name NAME] ARGUMENT...")
+    enter = command("enter", _enter, "run a command, or a shell, on a node or beside the API server (cp)")
+    enter.add_argument("place", help="n1, n2 … or cp")
+    enter.add_argument("command", nargs=argparse.REMAINDER)
+    images = command("images", _load, "import images from OCI archives into all nodes")
+    images.add_argument("verb", choices=["load"])
+    images.add_argument("archives", nargs="+", type=Path, metavar="FILE")
+    build = command("build", _build, "build programs into the cache")
+    build.add_argument(
+        "programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(EVERYTHING)} (default: a cluster's)"
+    )
+    build.add_argument("--all", action="store_true", help="all of them, and the files of modules")
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    if options.nodes == 0:
+        plane = ControlPlane.up(options.name, on_loopback=True, owned=False)
+    else:
+        plane = Cluster.up(options.name, nodes=options.nodes, owned=False).control_plane
+    _print(f"cluster {options.name} is up: {', '.join(plane.record.nodes) or 'API server only'}")
+    _print(f"  export KUBECONFIG={plane.kubeconfig}")
+    _print(f"  kubectl: {plane.programs['kubectl']}   (or: python -m weft_testing.cluster kubectl ...)")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    if not records.exists(options.name):
+        _print(f"no cluster {options.name} is up")
+        return 0
+    with records.machine_lock():
+        records.destroy(options.name)
+    _print(f"cluster {options.name} is gone")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    for name in records.known():
+        record = records.read(name)
+        if record is None:
+            _print(f"{name}: what a killed run left behind; `down --name {name}` removes it")
+            continue
+        owner = f"of process {record.owner.pid}" if record.owner else "until taken down"
+        _print(f"{name} ({owner}): {record.directory}")
+        for part, process in record.ledger.all().items():
+            _print(f"  {part:26} pid {process.pid:<8} {'runs' if process.alive() else 'ENDED'}")
+        others = len(own_processes(name, namespaces(name))) - len(record.ledger.all())
+        _print(f"  {max(0, others)} more processes, {len(namespaces(name))} network namespaces")
+    not_built = missing(CLUSTER)
+    _print(f"not built yet: {', '.join(not_built)}" if not_built else "all programs of a cluster are built")
+    return 0
+
+
+def _kubectl(options: argparse.Namespace) -> int:
+    kubectl = ControlPlane.attach(options.name).kubectl
+    command = kubectl.command(*options.passed_on)
+    os.execv(command[0], command)
+
+
+def _enter(options: argparse.Namespace) -> int:
+    arguments = options.command or [os.environ.get("SHELL", "/bin/sh")]
+    if options.place == "cp":
+        command = [*ControlPlane.attach(options.name).enter, *arguments]
+    else:
+        cluster = Cluster.attach(options.name)
+        if options.place not in cluster.nodes:
+            raise RecordError(f"cluster {options.name} has no node {options.place}")
+        command = cluster.nodes[options.place].command(*arguments)
+    os.execvp(command[0], command)
+
+
+def _load(options: argparse.Namespace) -> int:
+    Cluster.attach(options.name).load(*(archive.resolve() for archive in options.archives))
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    unknown = set(options.programs) - PROGRAMS.keys()
+    if unknown:
+        raise BuildError(f"no such program: {', '.join(sorted(unknown))}; there are {', '.join(EVERYTHING)}")
+    names = EVERYTHING if options.all else tuple(options.programs) or CLUSTER
+    for path in need(*names).values():
+        _print(str(path))
+    for name in FILES if options.all else ():
+        _print(str(need_files(name)))
+    return 0
+
+
+def _print(line: str) -> None:
+    with suppress(BrokenPipeError):
+        print(line)  # noqa: T201 - a command's output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module weft.dev/testing/images
+
+go 1.25.0
