@@ -26,6 +26,10 @@ PRESERVE_SOURCE: Final = "weft.dev/preserveSource"
 NETNS: Final = "weft.dev/netns"
 """Pod annotation on plain hosts: name below /run/netns of the namespace that this workload runs in."""
 
+EXPORT_TO: Final = "weft.dev/exportTo"
+"""Service or Namespace annotation: the namespaces whose pods are told of the Service(s), as `shop,billing`; `.` is the own
+one, `*` (the default) is all. A Service's annotation overrides its namespace's."""
+
 NETWORKING_ANNOTATIONS: Final = (
     EXCLUDE_INBOUND_PORTS, EXCLUDE_OUTBOUND_PORTS, EXCLUDE_OUTBOUND_NETWORKS, OPAQUE_PORTS, PRESERVE_SOURCE, NETNS,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from weft_contract.labels import MESH_DISABLED, MESH_ENABLED
+from weft_contract.names import is_label
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _NETNS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -98,3 +99,25 @@ def netns_name(value: str) -> str:
     if not _NETNS.fullmatch(value):
         raise AnnotationError(f"{value!r:.60} is not a plain name below /run/netns")
     return value
+
+
+def export_to(value: str, namespace: str) -> frozenset[str] | None:
+    """Read a comma list of namespaces; `.` stands for the object's own one, which is always among them.
+
+    Args:
+        value: the annotation.
+        namespace: of the object; of a Namespace its own name.
+
+    Returns:
+        The namespaces; None: all of them (`*`).
+
+    Raises:
+        AnnotationError: a part is neither a namespace nor `.` nor `*`.
+    """
+    parts = [part for part in (item.strip() for item in value.split(",")) if part]
+    for part in parts:
+        if part not in (".", "*") and not is_label(part):
+            raise AnnotationError(f"{part!r:.80} is not a namespace; write it as shop,billing, or '.' or '*'")
+    if "*" in parts:
+        return None
+    return frozenset({namespace, *(part for part in parts if part != ".")})

@@ -19,7 +19,7 @@ from weft_operator.compile.members import Members, find_members
 from weft_operator.compile.peer_authentication import ModeTable
 from weft_operator.compile.pod_index import PodIndex
 from weft_operator.compile.policies import Policies, compile_policies
-from weft_operator.compile.reach import reachable_routes, reachable_services
+from weft_operator.compile.reach import EVERYBODY, Audience, exported_to, is_told, reach
 from weft_operator.compile.results import ACCEPTED, ObjectResult, Verdict
 from weft_operator.compile.routes import Routes, compile_routes
 from weft_operator.compile.scopes import ScopeFinder
@@ -67,10 +67,12 @@ def compile_cluster(view: ClusterView) -> Compiled:
     policies = compile_policies(view, finder, frozenset({settings.trust_domain, *view.bundles}))
     modes = ModeTable(view, settings.default_mode)
     assembler = _Assembler(view, settings)
-    assembler.share(_shared(view, settings, members, services, routes))
     assembler.add_workloads(members, services, policies, modes)
+    assembler.give_to_all(always_given(view, settings))
+    for resource, audience in _shared(view, members, services, routes):
+        assembler.share(resource, audience)
     nodes = assembler.documents()
-    results = [*routes.results, *policies.results, *modes.results(members), *_mesh_result(view)]
+    results = [*routes.results, *policies.results, *modes.results(members), *mesh_result(view)]
     problems = [
         *view.problems,
         *members.problems,
@@ -79,6 +81,8 @@ def compile_cluster(view: ClusterView) -> Compiled:
         *policies.problems,
         *modes.problems,
         *assembler.problems,
+        *roots_problems(view, settings, has_members=bool(members.by_key)),
+        *node_problems(view, {member.node for member in members.by_key.values()}),
     ]
     return Compiled(
         nodes=nodes,
@@ -97,7 +101,8 @@ def _placed(result: ObjectResult, holders: Mapping[str, tuple[str, ...]]) -> Obj
     return replace(result, nodes=holders.get(result.resource, ())) if result.resource else result
 
 
-def _mesh_result(view: ClusterView) -> Iterator[ObjectResult]:
+def mesh_result(view: ClusterView) -> Iterator[ObjectResult]:
+    """Yield what became of the Mesh object, if there is one."""
     if view.mesh is not None:
         broken = view.broken.get(("Mesh", objects.MESH_NAME))
         message = f"{broken}; its defaults hold, and mode STRICT" if broken else ""
@@ -111,21 +116,47 @@ def _mesh_result(view: ClusterView) -> Iterator[ObjectResult]:
         )
 
 
-def _shared(
-    view: ClusterView, settings: Settings, members: Members, services: Services, routes: Routes
-) -> Iterable[Resource]:
-    """Yield what every node is given."""
+def always_given(view: ClusterView, settings: Settings) -> Iterator[Resource]:
+    """Yield what every node is given, whatever runs on it."""
     yield settings.telemetry
     for domain, roots in view.bundles.items():
         yield TrustBundle(trust_domain=domain, roots=roots)
-    reached = reachable_services(services.services, members.namespaces, routes.resources)
+
+
+def namespace_audience(namespace: objects.Namespace | None) -> Audience:
+    """Return who is told of what a namespace of the mesh holds, where nothing there says otherwise."""
+    return exported_to(namespace.metadata) if namespace is not None else EVERYBODY
+
+
+def covers(service: Audience, namespace: Audience) -> bool:
+    """Whether whoever is told of a namespace is told of this Service of it."""
+    return service is None or (namespace is not None and namespace <= service)
+
+
+def _shared(
+    view: ClusterView, members: Members, services: Services, routes: Routes
+) -> Iterator[tuple[Resource, Audience]]:
+    """Yield what nodes share, with who is told."""
+    wide = {name: namespace_audience(view.namespaces.get(name)) for name in members.namespaces}
+    visible = {
+        key: exported_to(view.services[key].metadata, wide[item.namespace])
+        for key, item in services.services.items()
+        if item.namespace in wide
+    }
+    reached = reach(visible, {resource_key(route): route for route in routes.resources})
     told: list[Endpoints] = []
-    for key in sorted(reached & services.services.keys()):
-        yield services.services[key]
-        told += services.endpoints[key]
-    yield from told
-    yield from find_peers(members, told, node_zones(view)).values()
-    yield from reachable_routes(routes.resources, reached)
+    for key in sorted(reached.services.keys() & services.services.keys()):
+        audience = reached.services[key]
+        yield services.services[key], audience
+        for endpoints in services.endpoints[key]:
+            yield endpoints, audience
+        if key in visible and covers(visible[key], wide[services.services[key].namespace]):
+            told += services.endpoints[key]
+    for name, peers in find_peers(members, told, node_zones(view)).items():
+        yield peers, wide[name]
+    for route in routes.resources:
+        if resource_key(route) in reached.routes:
+            yield route, reached.routes[resource_key(route)]
 
 
 class _Assembler:
@@ -134,8 +165,11 @@ class _Assembler:
     def __init__(self, view: ClusterView, settings: Settings) -> None:
         self._view, self._settings = view, settings
         self._entries: dict[str, Entry] = {}
-        self._shared: list[Entry] = []
+        self._always: list[Entry] = []
+        self._shared: list[tuple[Entry, Audience]] = []
         self._own: dict[str, dict[str, Entry]] = {name: {} for name in view.nodes}
+        self._namespaces: dict[str, set[str]] = {}
+        """Node to the namespaces of its members."""
         self.encoded: dict[str, bytes] = {}
         self.problems: list[Problem] = []
         self.holders: dict[str, tuple[str, ...]] = {}
@@ -150,9 +184,14 @@ class _Assembler:
             self.encoded[key] = encode(entry)
         return entry
 
-    def share(self, resources: Iterable[Resource]) -> None:
+    def give_to_all(self, resources: Iterable[Resource]) -> None:
         """Add resources for every node."""
-        self._shared += [self._entry(resource) for resource in resources]
+        self._always += [self._entry(resource) for resource in resources]
+
+    def share(self, resource: Resource, audience: Audience) -> None:
+        """Add a resource for the nodes that run members of its audience."""
+        if any(is_told(audience, namespaces) for namespaces in self._namespaces.values()):
+            self._shared.append((self._entry(resource), audience))
 
     def add_workloads(self, members: Members, services: Services, policies: Policies, modes: ModeTable) -> None:
         """Add every member to its node, with the policies that hold there."""
@@ -168,54 +207,61 @@ class _Assembler:
                 source=self._view.source("Pod", key),
             )
             self.problems += problems
+            self._namespaces.setdefault(member.node, set()).add(member.namespace)
             self._give(member.node, workload)
             for name in authorization:
                 self._give(member.node, policies.authorization[name])
             for name in rate_limits:
                 self._give(member.node, policies.rate_limits[name])
-        self._warn(members)
 
     def _give(self, node: str, resource: Resource) -> None:
         entry = self._entry(resource)
         self._own.setdefault(node, {})[entry.key] = entry
 
-    def _warn(self, members: Members) -> None:
-        if members.by_key and self._view.bundles and self._settings.trust_domain not in self._view.bundles:
-            message = f"there are no roots for trust domain {self._settings.trust_domain}, so no peer can be verified"
-            self.problems.append(Problem(path="$", message=message, subject="TrustBundle", warning=True))
-        for name in sorted({member.node for member in members.by_key.values()} - self._view.nodes.keys()):
-            message = "there is no such Node object: its addresses are not known, so its probes are not recognised"
-            self.problems.append(Problem(path="$", message=message, subject=f"Node {name}", warning=True))
-
     def documents(self) -> dict[str, NodeDocument]:
         """Put every node's document together."""
-        shared = sorted(self._shared, key=_entry_key)
-        everybody = tuple(sorted(self._own))
-        self.holders = {entry.key: everybody for entry in shared}
         documents: dict[str, NodeDocument] = {}
+        told: dict[frozenset[str], list[Entry]] = {}
+        holders: dict[str, list[str]] = {}
         for name in sorted(self._own):
-            self._give(name, self._node(name))
-            own = self._own[name]
-            for key in own:
-                self.holders[key] = (*self.holders.get(key, ()), name)
-            resources = tuple(sorted([*shared, *own.values()], key=_entry_key))
+            self._give(name, node_resource(name, self._view.nodes.get(name), self._settings))
+            namespaces = frozenset(self._namespaces.get(name, ()))
+            if namespaces not in told:
+                told[namespaces] = [entry for entry, audience in self._shared if is_told(audience, namespaces)]
+            resources = tuple(sorted([*self._always, *told[namespaces], *self._own[name].values()], key=_entry_key))
+            for entry in resources:
+                holders.setdefault(entry.key, []).append(name)
             documents[name] = NodeDocument(schema=SCHEMA, node=name, resources=resources)
+        self.holders = {key: tuple(names) for key, names in holders.items()}
         return documents
 
-    def _node(self, name: str) -> Node:
-        item = self._view.nodes.get(name)
-        if item is None:
-            return Node(
-                name=name, trust_domain=self._settings.trust_domain, cluster_domain=self._settings.cluster_domain
-            )
-        return Node(
-            name=name,
-            trust_domain=self._settings.trust_domain,
-            cluster_domain=self._settings.cluster_domain,
-            addresses=_node_addresses(item),
-            zone=item.metadata.labels.get(ZONE_LABEL, ""),
-            region=item.metadata.labels.get(REGION_LABEL, ""),
-        )
+
+def roots_problems(view: ClusterView, settings: Settings, *, has_members: bool) -> Iterator[Problem]:
+    """Warn where peers cannot be verified for want of roots."""
+    if has_members and view.bundles and settings.trust_domain not in view.bundles:
+        message = f"there are no roots for trust domain {settings.trust_domain}, so no peer can be verified"
+        yield Problem(path="$", message=message, subject="TrustBundle", warning=True)
+
+
+def node_problems(view: ClusterView, used: Iterable[str]) -> Iterator[Problem]:
+    """Warn of nodes that members run on and that are not there."""
+    for name in sorted(set(used) - view.nodes.keys()):
+        message = "there is no such Node object: its addresses are not known, so its probes are not recognised"
+        yield Problem(path="$", message=message, subject=f"Node {name}", warning=True)
+
+
+def node_resource(name: str, item: objects.Node | None, settings: Settings) -> Node:
+    """Return the facts of a node; of one without an object only what all share."""
+    if item is None:
+        return Node(name=name, trust_domain=settings.trust_domain, cluster_domain=settings.cluster_domain)
+    return Node(
+        name=name,
+        trust_domain=settings.trust_domain,
+        cluster_domain=settings.cluster_domain,
+        addresses=_node_addresses(item),
+        zone=item.metadata.labels.get(ZONE_LABEL, ""),
+        region=item.metadata.labels.get(REGION_LABEL, ""),
+    )
 
 
 def _entry_key(entry: Entry) -> str:

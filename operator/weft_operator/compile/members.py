@@ -15,7 +15,7 @@ from weft_contract import labels
 from weft_contract.codec import digest
 from weft_contract.identity import IdentityGrammarError, spiffe_id
 from weft_contract.names import is_subdomain
-from weft_contract.objects import Pod, ReplicaSet
+from weft_contract.objects import Namespace, Pod, ReplicaSet
 from weft_contract.objects.annotations import AnnotationError, enrolled
 from weft_contract.objects.metadata import Metadata
 from weft_contract.problems import Problem
@@ -77,17 +77,16 @@ def find_members(view: ClusterView, trust_domain: str) -> Members:
     problems: list[Problem] = []
     by_key: dict[str, Member] = {}
     for key, pod in view.pods.items():
-        if wants_in(view, pod) and _runs(pod):
-            found = _member(view, key, pod, trust_domain)
-            if isinstance(found, Member):
-                by_key[key] = found
-            else:
-                problems.append(found)
+        found = member_of(view, key, pod, trust_domain)
+        if isinstance(found, Member):
+            by_key[key] = found
+        elif found is not None:
+            problems.append(found)
     owners = _owners(view.pods, problems)
     by_address = {
         address: by_key[owner.metadata.key] for address, owner in owners.items() if owner.metadata.key in by_key
     }
-    opted_in = {name for name, item in view.namespaces.items() if _label(item.metadata)}
+    opted_in = {name for name, item in view.namespaces.items() if opts_in(item)}
     return Members(
         by_key=by_key,
         by_address=by_address,
@@ -97,13 +96,23 @@ def find_members(view: ClusterView, trust_domain: str) -> Members:
     )
 
 
+def member_of(view: ClusterView, key: str, pod: Pod, trust_domain: str) -> Member | Problem | None:
+    """Return a pod as a member; None: it did not opt in or does not run; a problem: it cannot be in."""
+    return _member(view, key, pod, trust_domain) if wants_in(view, pod) and _runs(pod) else None
+
+
+def opts_in(namespace: Namespace) -> bool:
+    """Whether a namespace enrols its pods."""
+    return bool(_label(namespace.metadata))
+
+
 def wants_in(view: ClusterView, pod: Pod) -> bool:
     """Whether a pod opted in: by its own label, else by its namespace's."""
     own = _label(pod.metadata)
     if own is not None:
         return own
     namespace = view.namespaces.get(pod.metadata.namespace)
-    return bool(namespace is not None and _label(namespace.metadata))
+    return namespace is not None and opts_in(namespace)
 
 
 def _label(metadata: Metadata) -> bool | None:
@@ -200,16 +209,31 @@ def _owners(pods: Mapping[str, Pod], problems: list[Problem]) -> dict[str, Pod]:
     """
     claims: dict[str, list[Pod]] = {}
     for pod in pods.values():
-        if _runs(pod) and not pod.spec.host_network:
-            for address in pod_addresses(pod):
-                claims.setdefault(address, []).append(pod)
+        for address in claimed_addresses(pod):
+            claims.setdefault(address, []).append(pod)
     owners: dict[str, Pod] = {}
     for address, claimants in sorted(claims.items()):
-        owners[address] = max(claimants, key=_claim)
-        living = [pod for pod in claimants if not pod.metadata.deletion_timestamp]
-        if len(living) > 1:
-            problems.append(_address_problem(address, living))
+        owners[address], problem = owner_of(address, claimants)
+        if problem is not None:
+            problems.append(problem)
     return owners
+
+
+def claimed_addresses(pod: Pod) -> tuple[str, ...]:
+    """Return the addresses that a pod has for itself now."""
+    return pod_addresses(pod) if _runs(pod) and not pod.spec.host_network else ()
+
+
+def owner_of(address: str, claimants: Iterable[Pod]) -> tuple[Pod, Problem | None]:
+    """Return who of several has an address, and a warning where that is not clear.
+
+    Args:
+        address: canonical text.
+        claimants: the pods that claim it, at least one.
+    """
+    pods = list(claimants)
+    living = [pod for pod in pods if not pod.metadata.deletion_timestamp]
+    return max(pods, key=_claim), _address_problem(address, living) if len(living) > 1 else None
 
 
 def _claim(pod: Pod) -> tuple[bool, float, str]:

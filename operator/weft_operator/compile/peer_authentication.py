@@ -79,18 +79,29 @@ class ModeTable:
 
     def results(self, members: Members) -> Iterator[ObjectResult]:
         """Yield what became of each object; it holds where it is the narrowest, and is told for all it selects."""
-        for key, policy in self._view.peer_authentication.items():
-            selected = [member for member in members.by_key.values() if _selects(policy, member)]
-            yield ObjectResult(
-                kind=policy.kind,
-                namespace=policy.metadata.namespace,
-                name=policy.metadata.name,
-                generation=policy.metadata.generation,
-                source=self._view.source(policy.kind, key),
-                accepted=self._verdict(key),
-                pods=len(selected),
-                nodes=tuple(sorted({member.node for member in selected})),
-            )
+        for policy in self._view.peer_authentication.values():
+            selected = [member for member in members.by_key.values() if selects(policy, member)]
+            yield self.result(policy, pods=len(selected), nodes=tuple(sorted({member.node for member in selected})))
+
+    def result(self, policy: objects.PeerAuthentication, *, pods: int, nodes: tuple[str, ...]) -> ObjectResult:
+        """Say what became of one object.
+
+        Args:
+            policy: the object.
+            pods: members that it selects.
+            nodes: where they run, sorted.
+        """
+        key = policy.metadata.key
+        return ObjectResult(
+            kind=policy.kind,
+            namespace=policy.metadata.namespace,
+            name=policy.metadata.name,
+            generation=policy.metadata.generation,
+            source=self._view.source(policy.kind, key),
+            accepted=self._verdict(key),
+            pods=pods,
+            nodes=nodes,
+        )
 
     def _verdict(self, key: str) -> Verdict:
         broken = self._view.broken.get(("PeerAuthentication", key))
@@ -106,7 +117,8 @@ class ModeTable:
         return [rule for rule in self._narrow.get(member.namespace, []) if rule.labels.items() <= member.labels.items()]
 
 
-def _selects(policy: objects.PeerAuthentication, member: Member) -> bool:
+def selects(policy: objects.PeerAuthentication, member: Member) -> bool:
+    """Whether an object's selector, or the lack of one, means a member."""
     selector = policy.spec.selector
     if selector is not None and selector.match_labels:
         same = policy.metadata.namespace == member.namespace

@@ -1,8 +1,16 @@
 """Pods by label: selectors of Services and policies are answered without looking at every pod."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from weft_contract.objects import Pod
+
+
+class PodFinder(Protocol):
+    """Who answers selectors."""
+
+    def select(self, namespace: str | None, wanted: Mapping[str, str]) -> Iterator[Pod]:
+        """Yield the pods of a namespace (None: of all) that have every wanted label, by key."""
 
 
 class PodIndex:

@@ -10,7 +10,7 @@ from weft_contract.problems import Problem
 from weft_contract.resources import AuthorizationPolicy, RateLimitPolicy, resource_key
 from weft_core.policy import compile_limit, compile_policy
 from weft_core.text import UncompilableError
-from weft_operator.compile.authorization import compile_authorization, domain_problems, http_problems
+from weft_operator.compile.authorization import asks_http, compile_authorization, domain_problems, http_problems
 from weft_operator.compile.rate_limits import compile_rate_limit
 from weft_operator.compile.results import ACCEPTED, ObjectResult, Verdict
 from weft_operator.compile.scopes import Scope, ScopeFinder, missing_problems
@@ -42,49 +42,64 @@ def compile_policies(view: ClusterView, finder: ScopeFinder, domains: frozenset[
     """
     found = Policies()
     for key, policy in view.authorization.items():
-        resource = _checked(compile_authorization(policy, view.broken.get((policy.kind, key))))
+        resource = found.authorization[key] = authorization_resource(policy, view.broken.get((policy.kind, key)))
         scope = finder.find(policy.metadata, policy.spec.selector, policy.spec.target_refs)
-        problems = [
-            *domain_problems(resource, domains, view.source(policy.kind, key)),
-            *http_problems(resource, list(_opaque_places(finder, scope)), view.source(policy.kind, key)),
-        ]
-        found.authorization[key] = resource
-        _note(found, view, policy, scope, found.authorization_at, resource, problems)
+        _note(found, authorization_result(view, policy, resource, finder, scope, domains))
+        _hold(found.authorization_at, key, scope)
     for key, limit in view.rate_limits.items():
-        rated = _checked_limit(compile_rate_limit(limit, view.broken.get((limit.kind, key))))
+        rated = found.rate_limits[key] = rate_limit_resource(limit, view.broken.get((limit.kind, key)))
         scope = finder.find(limit.metadata, limit.spec.selector, limit.spec.target_refs)
-        found.rate_limits[key] = rated
-        _note(found, view, limit, scope, found.rate_limits_at, rated, [])
+        _note(found, policy_result(view, limit, rated, scope, []))
+        _hold(found.rate_limits_at, key, scope)
     return found
 
 
-def _note(
-    found: Policies,
-    view: ClusterView,
-    policy: objects.AuthorizationPolicy | objects.RateLimitPolicy,
-    scope: Scope,
-    at: dict[str, dict[str, frozenset[int] | None]],
-    resource: AuthorizationPolicy | RateLimitPolicy,
-    problems: list[Problem],
-) -> None:
-    key = policy.metadata.key
-    source, subject = view.source(policy.kind, key), f"{policy.kind} {key}"
-    problems += missing_problems(scope, source, subject)
+def _hold(at: dict[str, dict[str, frozenset[int] | None]], key: str, scope: Scope) -> None:
     for member_key, ports in scope.ports.items():
         at.setdefault(member_key, {})[key] = ports
-    found.problems += problems
-    found.results.append(
-        ObjectResult(
-            kind=policy.kind,
-            namespace=policy.metadata.namespace,
-            name=policy.metadata.name,
-            generation=policy.metadata.generation,
-            source=source,
-            accepted=_verdict(resource.invalid, scope),
-            pods=len(scope.ports),
-            resource=resource_key(resource),
-            problems=tuple(problems),
-        )
+
+
+def _note(found: Policies, result: ObjectResult) -> None:
+    found.problems += result.problems
+    found.results.append(result)
+
+
+def authorization_result(
+    view: ClusterView,
+    policy: objects.AuthorizationPolicy,
+    resource: AuthorizationPolicy,
+    finder: ScopeFinder,
+    scope: Scope,
+    domains: frozenset[str],
+) -> ObjectResult:
+    """Say what became of an AuthorizationPolicy; its nodes are filled in by whoever knows them."""
+    source = view.source(policy.kind, policy.metadata.key)
+    problems = [*domain_problems(resource, domains, source)]
+    if any(asks_http(rule) for rule in resource.rules):
+        problems += http_problems(resource, list(_opaque_places(finder, scope)), source)
+    return policy_result(view, policy, resource, scope, problems)
+
+
+def policy_result(
+    view: ClusterView,
+    policy: objects.AuthorizationPolicy | objects.RateLimitPolicy,
+    resource: AuthorizationPolicy | RateLimitPolicy,
+    scope: Scope,
+    problems: list[Problem],
+) -> ObjectResult:
+    """Say what became of a policy, given what is known of it already."""
+    key = policy.metadata.key
+    source = view.source(policy.kind, key)
+    return ObjectResult(
+        kind=policy.kind,
+        namespace=policy.metadata.namespace,
+        name=policy.metadata.name,
+        generation=policy.metadata.generation,
+        source=source,
+        accepted=_verdict(resource.invalid, scope),
+        pods=len(scope.ports),
+        resource=resource_key(resource),
+        problems=(*problems, *missing_problems(scope, source, f"{policy.kind} {key}")),
     )
 
 
@@ -97,8 +112,14 @@ def _verdict(invalid: str | None, scope: Scope) -> Verdict:
     return ACCEPTED
 
 
-def _checked(resource: AuthorizationPolicy) -> AuthorizationPolicy:
-    """Let the data plane's own compiler judge: what it cannot carry out refuses, and says so here first."""
+def authorization_resource(policy: objects.AuthorizationPolicy, broken: str | None) -> AuthorizationPolicy:
+    """Compile a policy; what the data plane's own compiler cannot carry out refuses, and says so here first.
+
+    Args:
+        policy: the object.
+        broken: why it cannot be carried out; None: it can.
+    """
+    resource = compile_authorization(policy, broken)
     try:
         compile_policy(resource)
     except UncompilableError as exc:
@@ -106,7 +127,9 @@ def _checked(resource: AuthorizationPolicy) -> AuthorizationPolicy:
     return resource
 
 
-def _checked_limit(resource: RateLimitPolicy) -> RateLimitPolicy:
+def rate_limit_resource(policy: objects.RateLimitPolicy, broken: str | None) -> RateLimitPolicy:
+    """Compile a rate limit, in the same way."""
+    resource = compile_rate_limit(policy, broken)
     try:
         compile_limit(resource)
     except UncompilableError as exc:
@@ -114,10 +137,14 @@ def _checked_limit(resource: RateLimitPolicy) -> RateLimitPolicy:
     return resource
 
 
+def _member_key(item: tuple[str, frozenset[int] | None]) -> str:
+    return item[0]
+
+
 def _opaque_places(finder: ScopeFinder, scope: Scope) -> Iterator[str]:
-    """Name the Service ports declared as TCP or TLS that a policy meets, each once."""
+    """Name the Service ports declared as TCP or TLS that a policy meets, each once, by member."""
     seen: set[str] = set()
-    for member_key, ports in scope.ports.items():
+    for member_key, ports in sorted(scope.ports.items(), key=_member_key):
         for lead in finder.services.leads.get(member_key, ()):
             place = f"{lead.service}:{lead.service_port}"
             if place not in seen and (ports is None or lead.pod_port in ports) and lead.protocol in ("tcp", "tls"):

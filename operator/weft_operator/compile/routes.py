@@ -25,7 +25,7 @@ from weft_operator.compile.services import is_headless
 from weft_operator.compile.view import ClusterView, regex_error
 
 SPECIFICITY: Final = ("GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute")
-_Place: TypeAlias = tuple[str, int, str | None]
+Place: TypeAlias = tuple[str, int, str | None]
 """Service, port and consumer namespace: where routes meet."""
 
 
@@ -39,36 +39,53 @@ class Routes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Attached:
+class Attached:
     """A route with what its Service parents came to, in the order written."""
 
     route: RouteObject
     parents: tuple[ResolvedParent | Verdict, ...]
 
-    def places(self) -> Iterator[_Place]:
+    def places(self) -> Iterator[Place]:
+        """Yield where it meets other routes."""
         for parent in self.parents:
             if isinstance(parent, ResolvedParent):
                 for port in parent.ports:
                     yield parent.service, port, parent.consumer_namespace
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledRoute:
+    """What one route comes to."""
+
+    resource: Route | None
+    """None: no parent has taken it."""
+    result: ObjectResult
+
+
 def compile_routes(view: ClusterView, services: Mapping[str, Service]) -> Routes:
     """Resolve every route that names a Service as its parent; the others are no business of the mesh."""
-    attached = [
-        _Attached(route, tuple(_parents(route, services, view)))
-        for route in view.routes.values()
-        if service_parents(route)
-    ]
-    kinds: dict[_Place, str] = {}
-    for item in sorted(attached, key=lambda each: SPECIFICITY.index(each.route.kind)):
-        for place in item.places():
-            kinds.setdefault(place, item.route.kind)
-    compiler = _Compiler(view, services, kinds)
+    attached = [attach(route, services, view) for route in view.routes.values() if service_parents(route)]
+    kinds: dict[Place, str] = {}
     for item in attached:
-        compiler.add(item)
+        for place in item.places():
+            kinds[place] = more_specific(kinds.get(place), item.route.kind)
+    compiler = RouteCompiler(view, services, kinds)
+    compiled = [compiler.compile(item) for item in attached]
     return Routes(
-        resources=tuple(compiler.resources), results=tuple(compiler.results), problems=tuple(compiler.problems)
+        resources=tuple(item.resource for item in compiled if item.resource is not None),
+        results=tuple(item.result for item in compiled),
+        problems=tuple(problem for item in compiled for problem in item.result.problems),
     )
+
+
+def more_specific(first: str | None, second: str) -> str:
+    """Return the kind of route that is applied where both are attached."""
+    return second if first is None else min(first, second, key=SPECIFICITY.index)
+
+
+def attach(route: RouteObject, services: Mapping[str, Service], view: ClusterView) -> Attached:
+    """Resolve the parents of a route."""
+    return Attached(route, tuple(_parents(route, services, view)))
 
 
 def _parents(
@@ -83,19 +100,22 @@ def _parents(
             yield found
 
 
-class _Compiler:
-    """Turns attached routes into resources and results, one after the other."""
+class RouteCompiler:
+    """Turns attached routes into resources and results, one by one.
 
-    def __init__(self, view: ClusterView, services: Mapping[str, Service], kinds: Mapping[_Place, str]) -> None:
+    Args:
+        view: the cluster; read for grants, and for what is broken.
+        services: all.
+        kinds: the most specific kind of route at each place.
+    """
+
+    def __init__(self, view: ClusterView, services: Mapping[str, Service], kinds: Mapping[Place, str]) -> None:
         self._view, self._services, self._kinds = view, services, kinds
         self._grants: Mapping[str, ReferenceGrant] = {
             key: grant for key, grant in view.grants.items() if ("ReferenceGrant", key) not in view.broken
         }
-        self.resources: list[Route] = []
-        self.results: list[ObjectResult] = []
-        self.problems: list[Problem] = []
 
-    def add(self, item: _Attached) -> None:
+    def compile(self, item: Attached) -> CompiledRoute:
         """Compile one route."""
         route, key = item.route, item.route.metadata.key
         resource = self._resource(route, self._view.broken.get((route.kind, key)))
@@ -107,24 +127,19 @@ class _Compiler:
             accepted, entries = self._attach(route, parent, broken)
             taken += [entry for entry in entries if entry not in taken]
             outcomes.append(ParentResult(parent=reference, accepted=accepted, resolved_refs=resolved))
-        problems = [*self._warnings(route, outcomes), *self._tcp_warnings(route, item)]
-        if taken:
-            self.resources.append(_with_parents(resource, taken))
-        self.problems += problems
-        self.results.append(
-            ObjectResult(
-                kind=route.kind,
-                namespace=route.metadata.namespace,
-                name=route.metadata.name,
-                generation=route.metadata.generation,
-                source=self._view.source(route.kind, key),
-                accepted=_best(outcomes),
-                resolved_refs=resolved,
-                parents=tuple(outcomes),
-                resource=resource_key(resource) if taken else "",
-                problems=tuple(problems),
-            )
+        result = ObjectResult(
+            kind=route.kind,
+            namespace=route.metadata.namespace,
+            name=route.metadata.name,
+            generation=route.metadata.generation,
+            source=self._view.source(route.kind, key),
+            accepted=_best(outcomes),
+            resolved_refs=resolved,
+            parents=tuple(outcomes),
+            resource=resource_key(resource) if taken else "",
+            problems=(*self._warnings(route, outcomes), *self._tcp_warnings(route, item)),
         )
+        return CompiledRoute(resource=_with_parents(resource, taken) if taken else None, result=result)
 
     def _resource(self, route: RouteObject, broken: str | None) -> Route:
         """Build the resource; of a broken route only what it takes, so that others on the same Service live on."""
@@ -184,7 +199,7 @@ class _Compiler:
             verdict = outcomes[0].resolved_refs
             yield self._problem(route, "$.spec.rules", f"{verdict.message} ({verdict.reason}); its share is refused")
 
-    def _tcp_warnings(self, route: RouteObject, item: _Attached) -> Iterator[Problem]:
+    def _tcp_warnings(self, route: RouteObject, item: Attached) -> Iterator[Problem]:
         """Warn of HTTP routes on ports that are declared to be no HTTP, where agents do not look at requests."""
         if not isinstance(route, HTTPRoute | GRPCRoute):
             return

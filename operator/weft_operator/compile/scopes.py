@@ -13,7 +13,7 @@ from weft_contract.objects import ROOT_NAMESPACE, TargetReference, WorkloadSelec
 from weft_contract.objects.metadata import Metadata
 from weft_contract.problems import Problem
 from weft_operator.compile.members import Member, Members
-from weft_operator.compile.pod_index import PodIndex
+from weft_operator.compile.pod_index import PodFinder
 from weft_operator.compile.services import Services
 from weft_operator.compile.view import ClusterView
 
@@ -38,7 +38,7 @@ class ScopeFinder:
     view: ClusterView
     members: Members
     services: Services
-    index: PodIndex
+    index: PodFinder
 
     def find(
         self, metadata: Metadata, selector: WorkloadSelector | None, targets: tuple[TargetReference, ...]

@@ -6,7 +6,7 @@ there. Members whose address no Endpoints resource has with their identity (not 
 at all) go to `Peers`, so that a call by pod IP is authenticated whatever became of the Service.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -17,7 +17,7 @@ from weft_contract.problems import Problem
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.workload import Protocol
 from weft_operator.compile.members import ENDED, Member, Members, is_ready, owner_name, pod_addresses
-from weft_operator.compile.pod_index import PodIndex
+from weft_operator.compile.pod_index import PodFinder
 from weft_operator.compile.ports import in_ranges, opaque_ranges, service_protocol, target_port
 from weft_operator.compile.view import ClusterView
 
@@ -35,6 +35,18 @@ class Lead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedService:
+    """What one Service comes to."""
+
+    resource: Service
+    endpoints: tuple[Endpoints, ...]
+    """One per port, by port."""
+    leads: frozenset[tuple[str, Lead]]
+    """Member keys with what of the Service leads to them."""
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All Services of the cluster, resolved."""
 
@@ -48,44 +60,78 @@ class Services:
     problems: tuple[Problem, ...]
 
 
-def resolve_services(view: ClusterView, members: Members, index: PodIndex) -> Services:
-    """Resolve every Service that has an address or endpoints of its own (`ExternalName` is a DNS alias, no Service)."""
-    resolver = _Resolver(view, members, index)
-    for key, item in view.services.items():
-        if item.spec.type != "ExternalName":
-            resolver.resolve(key, item)
-    leads = {key: tuple(sorted(set(found), key=_lead_order)) for key, found in sorted(resolver.leads.items())}
-    behind: dict[str, list[tuple[str, Lead]]] = {}
-    for member_key, found in leads.items():
-        for lead in found:
-            behind.setdefault(lead.service, []).append((member_key, lead))
+def resolve_services(view: ClusterView, members: Members, index: PodFinder) -> Services:
+    """Resolve every Service that has an address or endpoints of its own."""
+    resolver = ServiceResolver(view, members, index, slices_by_service(view.slices.values()), node_zones(view))
+    found = {key: resolver.resolve(key, item) for key, item in view.services.items() if is_service(item)}
+    leads: dict[str, list[Lead]] = {}
+    for resolved in found.values():
+        for member_key, lead in resolved.leads:
+            leads.setdefault(member_key, []).append(lead)
     return Services(
-        services=resolver.services,
-        endpoints=resolver.endpoints,
-        leads=leads,
-        behind={key: tuple(pairs) for key, pairs in behind.items()},
-        problems=tuple(resolver.problems),
+        services={key: resolved.resource for key, resolved in found.items()},
+        endpoints={key: resolved.endpoints for key, resolved in found.items()},
+        leads={key: tuple(sorted(leads[key], key=lead_order)) for key in sorted(leads)},
+        behind={key: tuple(sorted(resolved.leads, key=behind_order)) for key, resolved in found.items()},
+        problems=tuple(problem for resolved in found.values() for problem in resolved.problems),
     )
 
 
-def _lead_order(lead: Lead) -> tuple[int, str, int]:
+def is_service(item: objects.Service) -> bool:
+    """Whether it is a Service and not only a DNS alias (`ExternalName`)."""
+    return item.spec.type != "ExternalName"
+
+
+def slices_by_service(slices: Iterable[objects.EndpointSlice]) -> dict[str, list[objects.EndpointSlice]]:
+    """Group EndpointSlices by the Service they belong to."""
+    found: dict[str, list[objects.EndpointSlice]] = {}
+    for item in slices:
+        found.setdefault(service_of_slice(item), []).append(item)
+    return found
+
+
+def service_of_slice(item: objects.EndpointSlice) -> str:
+    """Return the key of the Service that an EndpointSlice belongs to."""
+    return f"{item.metadata.namespace}/{item.metadata.labels.get(SLICE_SERVICE_LABEL, '')}"
+
+
+def lead_order(lead: Lead) -> tuple[int, str, int]:
+    """Sort the leads of one member."""
     return lead.pod_port, lead.service, lead.service_port
 
 
+def behind_order(pair: tuple[str, Lead]) -> tuple[str, int, str, int]:
+    """Sort what one Service leads to."""
+    return pair[0], *lead_order(pair[1])
+
+
+def peer_of(address: str, member: Member, zones: Mapping[str, str]) -> Endpoint:
+    """Return a member as somebody who is called by one of its addresses, on whatever port."""
+    return _endpoint(address, 0, member.pod, member, zones, workload=f"{member.namespace}/{member.workload}")
+
+
+def peers_resource(namespace: str, endpoints: Iterable[Endpoint]) -> Peers:
+    """Return the peers of a namespace as a resource."""
+    return Peers(namespace=namespace, endpoints=tuple(sorted(endpoints, key=_endpoint_order)))
+
+
 def find_peers(members: Members, endpoints: Iterable[Endpoints], zones: Mapping[str, str]) -> dict[str, Peers]:
-    """Collect the members' addresses that no Endpoints resource has with their identity, by namespace."""
-    known = {endpoint.address for item in endpoints for endpoint in item.endpoints if endpoint.identity}
-    found: dict[str, list[Endpoint]] = {}
-    for address, member in sorted(members.by_address.items()):
-        if address not in known:
-            endpoint = _endpoint(
-                address, 0, member.pod, member, zones, workload=f"{member.namespace}/{member.workload}"
-            )
-            found.setdefault(member.namespace, []).append(endpoint)
-    return {
-        name: Peers(namespace=name, endpoints=tuple(sorted(items, key=_endpoint_order)))
-        for name, items in sorted(found.items())
+    """Collect the members' addresses that nobody learns of as a Service's, by namespace.
+
+    Args:
+        members: all.
+        endpoints: of the Services that whoever is told of their namespace is told of. Only those of a member's own
+            namespace count, because another's may be unknown where the member's is known.
+        zones: by node.
+    """
+    known = {
+        (item.namespace, endpoint.address) for item in endpoints for endpoint in item.endpoints if endpoint.identity
     }
+    found: dict[str, list[Endpoint]] = {}
+    for address, member in members.by_address.items():
+        if (member.namespace, address) not in known:
+            found.setdefault(member.namespace, []).append(peer_of(address, member, zones))
+    return {name: peers_resource(name, found[name]) for name in sorted(found)}
 
 
 def node_zones(view: ClusterView) -> dict[str, str]:
@@ -121,29 +167,39 @@ def _endpoint(
     )
 
 
-class _Resolver:
-    """Walks the Services once and keeps what they lead to."""
+class ServiceResolver:
+    """Resolves Services one by one.
 
-    def __init__(self, view: ClusterView, members: Members, index: PodIndex) -> None:
+    Args:
+        view: the cluster; read for sources and the owners of pods.
+        members: all.
+        index: all pods.
+        slices: by Service key, in the order of their own keys.
+        zones: by node.
+    """
+
+    def __init__(
+        self,
+        view: ClusterView,
+        members: Members,
+        index: PodFinder,
+        slices: Mapping[str, Sequence[objects.EndpointSlice]],
+        zones: Mapping[str, str],
+    ) -> None:
         self._view, self._members, self._index = view, members, index
-        self._zones = node_zones(view)
+        self._zones, self._slices = zones, slices
         self._workloads: dict[str, str] = {}
-        self._slices: dict[str, list[objects.EndpointSlice]] = {}
-        for item in view.slices.values():
-            service = item.metadata.labels.get(SLICE_SERVICE_LABEL, "")
-            self._slices.setdefault(f"{item.metadata.namespace}/{service}", []).append(item)
-        self.services: dict[str, Service] = {}
-        self.endpoints: dict[str, tuple[Endpoints, ...]] = {}
-        self.leads: dict[str, list[Lead]] = {}
-        self.problems: list[Problem] = []
+        self._leads: set[tuple[str, Lead]] = set()
+        self._problems: list[Problem] = []
 
-    def resolve(self, key: str, service: objects.Service) -> None:
+    def resolve(self, key: str, service: objects.Service) -> ResolvedService:
         """Resolve one Service."""
+        self._leads, self._problems = set(), []
         opaque = opaque_ranges(service.metadata)
         ports = {port.port: port for port in reversed(service.spec.ports) if port.protocol == "TCP"}
         protocols = {number: service_protocol(port, opaque) for number, port in ports.items()}
         namespace, name = service.metadata.namespace, service.metadata.name
-        self.services[key] = Service(
+        resource = Service(
             namespace=namespace,
             name=name,
             addresses=_cluster_addresses(service),
@@ -156,14 +212,19 @@ class _Resolver:
         found: list[Endpoints] = []
         for number in sorted(ports):
             self._lead(key, ports[number], pods, protocols[number])
-            if key in self._slices:
+            if self._slices.get(key):
                 endpoints = self._from_slices(key, ports[number], protocols[number])
             else:
                 endpoints = self._from_pods(ports[number], pods, service)
             unique = {(item.address, item.port): item for item in sorted(endpoints, key=lambda each: each.ready)}
             ordered = tuple(sorted(unique.values(), key=_endpoint_order))
             found.append(Endpoints(namespace=namespace, service=name, port=number, endpoints=ordered))
-        self.endpoints[key] = tuple(found)
+        return ResolvedService(
+            resource=resource,
+            endpoints=tuple(found),
+            leads=frozenset(self._leads),
+            problems=tuple(self._problems),
+        )
 
     def _lead(self, key: str, port: objects.ServicePort, pods: list[objects.Pod], protocol: Protocol) -> None:
         targets = {pod.metadata.key: target_port(pod, port) for pod in pods}
@@ -180,11 +241,11 @@ class _Resolver:
                 subject=f"Service {key}",
                 warning=True,
             )
-            self.problems.append(problem)
+            self._problems.append(problem)
 
     def _note(self, pod_key: str, key: str, port: objects.ServicePort, target: int, protocol: Protocol) -> None:
         lead = Lead(service=key, service_port=port.port, port_name=port.name, pod_port=target, protocol=protocol)
-        self.leads.setdefault(pod_key, []).append(lead)
+        self._leads.add((pod_key, lead))
 
     def _from_pods(
         self, port: objects.ServicePort, pods: list[objects.Pod], service: objects.Service

@@ -23,7 +23,13 @@ _POD_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.NETNS: annotations.netns_name,
 }
 _NOT_YET: Final = (labels.RETRY_PREFIX, labels.TIMEOUT_PREFIX, labels.RATELIMIT_PREFIX)
-_SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {labels.OPAQUE_PORTS: annotations.port_ranges}
+_NAMESPACE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
+    labels.EXPORT_TO: lambda value: annotations.export_to(value, ".")
+}
+_SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
+    labels.OPAQUE_PORTS: annotations.port_ranges,
+    **_NAMESPACE_GRAMMAR,
+}
 
 
 def pod_problems(pod: Pod) -> Iterator[Problem]:
@@ -39,8 +45,9 @@ def template_problems(metadata: Metadata) -> Iterator[Problem]:
 
 
 def namespace_problems(namespace: Namespace) -> Iterator[Problem]:
-    """Yield what is wrong with our label on a namespace."""
+    """Yield what is wrong with our label and annotation on a namespace."""
     yield from mesh_label_problems(namespace.metadata)
+    yield from _annotation_problems(namespace.metadata, _NAMESPACE_GRAMMAR)
 
 
 def mesh_label_problems(metadata: Metadata) -> Iterator[Problem]:

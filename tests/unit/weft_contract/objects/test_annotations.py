@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from weft_contract.objects.annotations import (
     AnnotationError,
     enrolled,
+    export_to,
     netns_name,
     network,
     networks,
@@ -93,3 +94,23 @@ def test_a_netns_is_a_name_and_never_a_path() -> None:
     for value in ("", ".", "..", "../x", "a/b", "/run/netns/x", "-a", "a\n", "a" * 129):
         with pytest.raises(AnnotationError):
             netns_name(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", {"shop"}),
+        (".", {"shop"}),
+        ("billing, web", {"shop", "billing", "web"}),
+        (".,shop", {"shop"}),
+    ],
+)
+def test_who_is_told_of_a_service(value: str, expected: set[str]) -> None:
+    assert export_to(value, "shop") == expected
+    assert export_to(f"{value},*", "shop") is None
+
+
+@pytest.mark.parametrize("value", ["Shop", "a.b", "a;b", "-", "a/b", "*a", "shop,%"])
+def test_who_is_no_namespace_is_refused(value: str) -> None:
+    with pytest.raises(AnnotationError):
+        export_to(value, "shop")

@@ -143,8 +143,8 @@ def test_results_are_sorted_and_of_every_policy_and_route() -> None:
         ("PeerAuthentication", "shop/y"),
         ("RateLimitPolicy", "shop/r"),
     ]
-    routes = [item for item in compiled.results if item.kind == "HTTPRoute"]
-    assert all(item.nodes == ("n1", "n2") for item in routes)
+    routes = {item.name: item.nodes for item in compiled.results if item.kind == "HTTPRoute"}
+    assert routes == {"r": ("n1", "n2"), "s": ("n2",)}, "s is a consumer route, and its namespace is on n2 only"
 
 
 def test_a_broken_mesh_is_a_verdict() -> None:

@@ -155,7 +155,8 @@ def test_a_broken_route_refuses_what_it_would_take() -> None:
 def test_a_consumer_route_without_backends_reaches_the_service_called() -> None:
     change: o.Doc = {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": "a", "value": "b"}]}}
     route = o.route("r", [o.parent("web", namespace="shop")], [{"filters": [change]}], namespace="client")
-    snapshot = _broken(o.namespace("client"), route)["n1"]
+    caller = o.pod("caller", "10.0.2.1", namespace="client")
+    snapshot = _broken(o.namespace("client"), caller, route)["n1"]
     request = RequestFacts(method=b"GET", host=b"web", path=b"/")
     own = snapshot.router("shop/web", 80, "client").route(request, 0)
     other = snapshot.router("shop/web", 80, "shop").route(request, 0)

@@ -64,7 +64,7 @@ def test_annotations_that_are_not_carried_out_are_warned_of() -> None:
     assert problem.warning
     assert problem.remedy == "did you mean weft.dev/excludeInboundPorts?"
     (problem,) = _found("Service", {"annotations": {"weft.dev/netns": "x"}})
-    assert problem.remedy == "known here: weft.dev/opaquePorts"
+    assert problem.remedy == "known here: weft.dev/exportTo, weft.dev/opaquePorts"
     for key in ("retry.weft.dev/http", "timeout.weft.dev/request", "ratelimit.weft.dev/burst"):
         (problem,) = _found("Service", {"annotations": {key: "1"}})
         assert problem.warning
