@@ -99,13 +99,13 @@ def test_a_netns_is_a_name_and_never_a_path() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("", {"shop"}),
-        (".", {"shop"}),
-        ("billing, web", {"shop", "billing", "web"}),
-        (".,shop", {"shop"}),
+        ("", frozenset({"shop"})),
+        (".", frozenset({"shop"})),
+        ("billing, web", frozenset({"shop", "billing", "web"})),
+        (".,shop", frozenset({"shop"})),
     ],
 )
-def test_who_is_told_of_a_service(value: str, expected: set[str]) -> None:
+def test_who_is_told_of_a_service(value: str, expected: frozenset[str]) -> None:
     assert export_to(value, "shop") == expected
     assert export_to(f"{value},*", "shop") is None
 
