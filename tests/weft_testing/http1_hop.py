@@ -140,6 +140,7 @@ class _Planner:
             session.forward(hop.parked.pop(), block=hop.block)
             return
         sock = socket.socket()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hop._buffer_bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, hop._buffer_bytes)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, hop._buffer_bytes)

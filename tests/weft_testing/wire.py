@@ -36,11 +36,12 @@ class Wire:
                 await settled()
 
     async def pour(self, total: int, piece: bytes = bytes(1 << 16)) -> int:
-        """Send up to `total` bytes as long as they are taken; return how many were, once the other side stalls."""
+        """Send `piece` again and again, up to `total` bytes; return how many were taken once the other side stalls."""
         sent = 0
         while sent < total:
+            start = sent % len(piece)
             try:
-                sent += self.sock.send(piece[: total - sent])
+                sent += self.sock.send(piece[start : start + total - sent])
             except BlockingIOError:
                 with trio.move_on_after(0.2) as patience:
                     await trio.lowlevel.wait_writable(self.sock)
@@ -126,6 +127,7 @@ class Port:
 
     def __init__(self, *, backlog: int = 128, buffer_bytes: int = 0) -> None:
         self.sock = socket.socket()
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited, as by capture's listeners
         if buffer_bytes:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)

@@ -51,7 +51,7 @@ def _begin(session: "Session", head: RequestHead, data: Buffer) -> None:
     session.method = head.method
     session.started = now = session.reactor.now
     session.status = session.tries = session.sent_bytes = 0
-    session.denied = session.permit = session.target = None
+    session.denied = session.permit = session.target = session._backlog = None
     session.path = session.host = session._body = b""
     session.route = session.upstream_address = ""
     session._keep_alive = head.keep_alive

@@ -89,8 +89,8 @@ class Session(Exchange):
             self._give_up(ClientGoneError("client closed in the middle of its request"))
         elif self._state == SENT and not len(self._pending):
             self._keep_alive = False
-            if self.upstream is not None:  # without a mesh the server would see this FIN: so it does with one
-                self.upstream.end.finish()
+            if self.upstream is not None:
+                self.upstream.finish()
 
     def drained(self) -> None:
         """Let the upstream send on, or the next request begin: the caller takes its answers again."""
@@ -157,7 +157,7 @@ class Session(Exchange):
             if self._state == BODY:
                 hold(self)
         if self._half_closed and not len(self._pending):
-            upstream.end.finish()
+            upstream.finish()
         if self._held:
             free(self)
 
@@ -191,6 +191,8 @@ class Session(Exchange):
 
     def reply(self, status: int, head: bytes, body: bytes = b"") -> None:
         """Answer from here: a redirect or the self test. `head` is field lines, each ending in CRLF."""
+        if self.head is None:
+            return
         self.status = status
         keep = b"" if self._may_continue() else b"connection: close\r\n"
         content = b"" if self.method == b"HEAD" else body
@@ -225,7 +227,7 @@ class Session(Exchange):
     def interim(self, head: ResponseHead, raw: Buffer) -> None:
         """Pass on a 1xx response; HTTP/1.0 knows none."""
         if self.head is not None and self.head.minor:
-            if self._state == BODY and not self._body_since:
+            if head.status == 100 and self._state == BODY and not self._body_since:
                 measure_from_now(self)  # the body that waited for this may come
             self._to_caller(raw if head.raw else response_bytes(head.status, head.reason, head.block))
 
@@ -271,7 +273,7 @@ class Session(Exchange):
         self._full = False
         if upstream is None:
             return
-        if upstream.keep_alive and self._state == SENT and not self._half_closed:
+        if upstream.keep_alive and self._state == SENT:
             upstream.rest()
             if self._clogged:  # it was paused for this caller
                 upstream.end.resume()

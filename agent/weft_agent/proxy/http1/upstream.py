@@ -90,6 +90,11 @@ class Upstream:
         self._interim = 0
         self._state = HEAD
 
+    def finish(self) -> None:
+        """Carry the caller's end of stream: without a mesh the server would see this FIN, so it does with one."""
+        self.keep_alive = False
+        self.end.finish()
+
     def rest(self) -> None:
         """Go back to IDLE after an exchange."""
         self.session = None
