@@ -75,7 +75,12 @@ def test_closing_does_not_wait_for_ever_for_a_reader_that_stopped() -> None:
     sink.close(0.2)
     assert time.monotonic() - began < 2.0
     sink.put(LINE)  # harmless
-    reader.read_all()
+    drain = threading.Thread(target=reader_until_end, args=(reader.fd,))
+    drain.start()
+    sink.close(10.0)  # before its descriptor's number is given to another test's file
+    os.close(reader.write_end)
+    drain.join(10.0)
+    os.close(reader.fd)
 
 
 def test_a_descriptor_that_somebody_made_non_blocking_loses_nothing() -> None:
