@@ -82,59 +82,80 @@ def read_view(documents: Iterable[Document], bundles: Bundles | None = None) -> 
     return builder.view(bundles or {})
 
 
-@dataclass(slots=True)
-class _Held:
-    """One object while the view is being made."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One object with what is known to be wrong with it."""
 
     item: Object
     source: str
-    problems: list[Problem]
+    problems: tuple[Problem, ...]
     broken: str | None
+    """Why it cannot be carried out; None: it can."""
+
+    @property
+    def key(self) -> ObjectKey:
+        """Its kind and key."""
+        return self.item.kind, self.item.metadata.key
+
+
+def hold(item: Object, source: str = "", problems: Iterable[Problem] = ()) -> Held:
+    """Check a decoded object.
+
+    Args:
+        item: the object.
+        source: where it came from.
+        problems: what is known to be wrong with it already; an error among them makes it a broken one.
+    """
+    known = tuple(problems)
+    found = known if _first_error(known) else (*known, *objects.problems(item, regex_error, source=source))
+    error = _first_error(found)
+    return Held(item, source, found, f"{error.path}: {error.message}" if error else None)
+
+
+def hold_document(document: Document) -> Held | Skipped | tuple[Problem, ...]:
+    """Decode and check a document.
+
+    Returns:
+        The object, or as much of a broken one as says what it applies to; `Skipped` where it is somebody else's; the
+        problems where nothing can be kept of it.
+    """
+    problems = [*document.problems]
+    try:
+        item = objects.decode_object(document.body, document.source)
+    except ContractError as exc:
+        problems += exc.problems
+        remains = objects.salvage(document.body)
+        return tuple(problems) if remains is None else hold(remains, document.source, problems)
+    return item if isinstance(item, Skipped) else hold(item, document.source, problems)
 
 
 class ViewBuilder:
     """Collects objects, from documents or from an API server's cache, and makes the view of them."""
 
     def __init__(self) -> None:
-        self._held: dict[ObjectKey, _Held] = {}
+        self._held: dict[ObjectKey, Held] = {}
         self._problems: list[Problem] = []
         self._skipped: list[Skipped] = []
 
     def add_document(self, document: Document) -> None:
         """Decode a document and add what it holds."""
-        problems = [*document.problems]
-        try:
-            item = objects.decode_object(document.body, document.source)
-        except ContractError as exc:
-            problems += exc.problems
-            remains = objects.salvage(document.body)
-            if remains is None:
-                self._problems += problems
-            else:
-                self.add(remains, document.source, problems)
-            return
-        if isinstance(item, Skipped):
-            self._skipped.append(item)
-            self._problems += problems
+        found = hold_document(document)
+        if isinstance(found, Held):
+            self.add_held(found)
+        elif isinstance(found, Skipped):
+            self._skipped.append(found)
+            self._problems += document.problems
         else:
-            self.add(item, document.source, problems)
+            self._problems += found
 
     def add(self, item: Object, source: str = "", problems: Iterable[Problem] = ()) -> None:
-        """Add a decoded object; its checks are done here.
+        """Add a decoded object; see `hold`."""
+        self.add_held(hold(item, source, problems))
 
-        Args:
-            item: the object.
-            source: where it came from.
-            problems: what is known to be wrong with it already; an error among them makes it a broken one.
-        """
-        known = list(problems)
-        found = known if _first_error(known) else [*known, *objects.problems(item, regex_error, source=source)]
-        error = _first_error(found)
-        broken = f"{error.path}: {error.message}" if error else None
-        held = _Held(item, source, found, broken)
-        key = (item.kind, item.metadata.key)
-        twin = self._held.get(key)
-        self._held[key] = held if twin is None else _settled(twin, held)
+    def add_held(self, held: Held) -> None:
+        """Add an object that was checked."""
+        twin = self._held.get(held.key)
+        self._held[held.key] = held if twin is None else _settled(twin, held)
 
     def view(self, bundles: Bundles) -> ClusterView:
         """Return the view of everything added so far."""
@@ -166,7 +187,7 @@ def _first_error(problems: Iterable[Problem]) -> Problem | None:
     return next((problem for problem in problems if not problem.warning), None)
 
 
-def _settled(first: _Held, second: _Held) -> _Held:
+def _settled(first: Held, second: Held) -> Held:
     """Decide between two objects of one name: equal ones are one, different ones are broken, whichever came first."""
     if first.item == second.item and first.broken == second.broken:
         return first if first.source <= second.source else second
@@ -180,16 +201,16 @@ def _settled(first: _Held, second: _Held) -> _Held:
         source=kept.source,
         subject=f"{kept.item.kind} {kept.item.metadata.key}",
     )
-    return _Held(kept.item, kept.source, [*kept.problems, *other.problems, problem], message)
+    return Held(kept.item, kept.source, (*kept.problems, *other.problems, problem), message)
 
 
-def _of(held: Mapping[ObjectKey, _Held], python_type: type[T]) -> Mapping[str, T]:
+def _of(held: Mapping[ObjectKey, Held], python_type: type[T]) -> Mapping[str, T]:
     return MappingProxyType(
         {key: entry.item for (_, key), entry in held.items() if isinstance(entry.item, python_type)}
     )
 
 
-def _routes(held: Mapping[ObjectKey, _Held]) -> Mapping[ObjectKey, RouteObject]:
+def _routes(held: Mapping[ObjectKey, Held]) -> Mapping[ObjectKey, RouteObject]:
     return MappingProxyType({key: entry.item for key, entry in held.items() if isinstance(entry.item, RouteObject)})
 
 
