@@ -178,10 +178,16 @@ class DataPlane:
             self._selftest.stop()
         for flow in list(context.flows):
             flow.drain()
+        for pod in context.pods.values():
+            pod.drop_parked()
         context.reactor.settle()
         with trio.move_on_after(timeout_s):
-            while context.flows:  # noqa: ASYNC110 - flows end in callbacks; a look every 50 ms costs less than an event each
+            while context.flows:  # flows end in callbacks; a look every 50 ms costs less than an event each
                 await trio.sleep(DRAIN_POLL_S)
+                context.reactor.refresh()
+                for flow in list(context.flows):
+                    flow.account()  # a tunnel whose last stream has ended closes here
+                context.reactor.settle()
         context.reactor.refresh()
         left = list(context.flows)
         for flow in left:

@@ -106,6 +106,12 @@ class Pod:
         upstream.deadline = self._reactor.now + idle_s
         self._reactor.watch(upstream)
 
+    def drop_parked(self, key: tuple[str, int] | None = None) -> None:
+        """Close the connections that rest: to one endpoint, or all."""
+        for parked in list(self._parked.values()) if key is None else [self._parked.get(key, [])]:
+            for upstream in list(parked):
+                upstream.drop()
+
     def unpark(self, address: str, port: int) -> Upstream | None:
         """Take back the connection that was used last."""
         parked = self._parked.get((address, port))
@@ -158,7 +164,5 @@ class Pod:
         for stock in self._stocks.values():
             stock.close()
         self._stocks.clear()
-        for parked in list(self._parked.values()):
-            for upstream in list(parked):
-                upstream.drop()
+        self.drop_parked()
         self._parked.clear()

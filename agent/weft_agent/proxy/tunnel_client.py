@@ -166,8 +166,9 @@ class ClientTunnel:
             self.transport.close()
 
     def goaway(self) -> None:
-        """Open no more streams here."""
+        """Open no more streams here, and let go of those that only rest between requests."""
         self._pool.forget(self._key, self)
+        self._pod.drop_parked(self._key[2:])
         self.stream_over()
 
     def transport_over(self, transport: Transport) -> None:

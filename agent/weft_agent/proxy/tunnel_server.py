@@ -125,7 +125,9 @@ class ServerTunnel:
     # -- flow ---------------------------------------------------------------------------------------------------------
 
     def account(self) -> None:
-        """Streams count themselves."""
+        """Streams count themselves; a draining tunnel ends when its last stream has."""
+        if self._context.draining and self.connection.idle and self.transport is not None:
+            self.transport.close()
 
     def recheck(self) -> None:
         """End the tunnel if its peer's root is no longer trusted; streams are rechecked on their own."""

@@ -143,12 +143,12 @@ def _no_allow(table: Table, nearest: tuple[Mismatch, str] | None) -> Denied:
         message = f"no ALLOW rule matched: {names} {'has' if len(table.allow) == 1 else 'have'} no rules"
         return Denied(reason="no_allow_rule_matched", policy=table.allow[0].key, message=message)
     mismatch, name = nearest
-    policy, _, rule = name.partition(" ")
+    key, _, rule = name.partition(" ")
     message = f"no ALLOW rule matched: {name} {mismatch}"
     if mismatch.opaque:
         message = f"l7_rule_on_opaque_connection: {message}"
-        return Denied(reason="l7_rule_on_opaque_connection", policy=policy, rule=rule, message=message)
-    return Denied(reason="no_allow_rule_matched", policy=policy, rule=rule, message=message)
+        return Denied(reason="l7_rule_on_opaque_connection", policy=key, rule=rule, message=message)
+    return Denied(reason="no_allow_rule_matched", policy=key, rule=rule, message=message)
 
 
 def _limits(table: Table, request: RequestFacts | None, trace: Trace) -> tuple[LimitRef, ...] | Denied:
