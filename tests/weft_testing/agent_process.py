@@ -69,6 +69,7 @@ class AgentProcess:
         control: module of control; `STANDIN` for the stand-in data plane.
         arguments: further flags of `weft-agent run`.
         workers: how many.
+        prefix: command that the agent is started through, as `setpriv …`.
         limits: RLIMIT_NOFILE or None.
     """
 
@@ -80,6 +81,7 @@ class AgentProcess:
         control: str = STANDIN,
         arguments: Sequence[str] = (),
         workers: int = 2,
+        prefix: Sequence[str] = (),
         descriptors: int | None = None,
     ) -> None:
         self.directory = directory
@@ -89,6 +91,7 @@ class AgentProcess:
         self._control = control
         self._arguments = tuple(arguments)
         self._workers = workers
+        self._prefix = tuple(prefix)
         self._descriptors = descriptors
         self._started: list[subprocess.Popen[bytes]] = []
         self._pids: set[int] = set()
@@ -133,7 +136,7 @@ class AgentProcess:
             f"sys.exit(main(sys.argv[1:], control={self._control!r}))"
         )
         argv = [
-            sys.executable, "-c", code, "run", "--node", "n1",
+            *self._prefix, sys.executable, "-c", code, "run", "--node", "n1",
             "--config", str(self.config), "--identity", str(self.identity), "--state", str(self.state),
             "--workers", str(self._workers), "--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
             *self._arguments,

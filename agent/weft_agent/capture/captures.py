@@ -227,6 +227,7 @@ class Captures:
         uid = pod.workload.uid
         if pod.release:
             self._withdraw(uid, pod.listeners)
+            self._metrics.forget(**pod.labels)
         del self.pods[uid]
         if pod.release:
             self._record()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import trio
 
@@ -10,7 +10,6 @@ from weft_agent.capture.network import Listeners, PodNetwork
 from weft_contract.resources import Workload
 
 CaptureState = Literal["pending", "captured", "failed", "leaving"]
-STATES: Final[tuple[CaptureState, ...]] = ("pending", "captured", "failed", "leaving")
 
 
 @dataclass(slots=True)

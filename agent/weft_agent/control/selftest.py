@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -40,8 +41,8 @@ class SelfTests:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._passed_s: dict[int, float] = {}
-        """Time of the last success by process id."""
+        self._passed_s: WeakKeyDictionary[WorkerProcess, float] = WeakKeyDictionary()
+        """Time of the last success."""
         self._last: tuple[float, list[Verdict]] = (-FRESH_S, [])
         self._running = trio.Lock()
 
@@ -62,11 +63,7 @@ class SelfTests:
 
     def silent_s(self, worker: WorkerProcess) -> float:
         """Return for how long a worker has not passed a test."""
-        return trio.current_time() - max(self._passed_s.get(worker.pid, 0.0), worker.started_s)
-
-    def forget(self, worker: WorkerProcess) -> None:
-        """Drop what is known of a worker that is gone."""
-        self._passed_s.pop(worker.pid, None)
+        return trio.current_time() - max(self._passed_s.get(worker, 0.0), worker.started_s)
 
     async def _test(self, worker: WorkerProcess, verdicts: list[Verdict]) -> None:
         began_s = trio.current_time()
@@ -75,7 +72,7 @@ class SelfTests:
             error = await _ask(worker)
         seconds = trio.current_time() - began_s
         if not error:
-            self._passed_s[worker.pid] = trio.current_time()
+            self._passed_s[worker] = trio.current_time()
         self._metrics.set("weft_selftest_seconds", float("nan") if error else seconds, worker=str(worker.slot))
         verdicts.append(Verdict(worker.slot, error, seconds))
 

@@ -33,11 +33,14 @@ class Metrics:
         with self._lock:
             self._values[family] = dict(values)
 
-    def forget(self, family: str, /, **labels: str) -> None:
-        """Drop one label set, when what it describes is gone."""
-        key = _key(family, labels)
+    def forget(self, **labels: str) -> None:
+        """Drop every label set of any family that says all of this, when what it describes is gone."""
+        wanted = labels.items()
         with self._lock:
-            self._values.get(family, {}).pop(key, None)
+            for family, values in self._values.items():
+                names = FAMILIES[family].labels
+                for key in [key for key in values if wanted <= dict(zip(names, key, strict=True)).items()]:
+                    del values[key]
 
     def get(self, family: str, /, **labels: str) -> float:
         """Return a value, 0.0 where nothing was stated."""

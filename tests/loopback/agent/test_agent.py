@@ -302,6 +302,36 @@ def test_check_finds_what_is_wrong(tmp_path: Path, config: str) -> None:
     assert nothing.returncode == 2
 
 
+def restricted(capabilities: str) -> tuple[str, ...]:
+    return ("setpriv", "--bounding-set", capabilities, "--inh-caps=-all")
+
+
+DAEMON_SET = "-all,+net_admin,+net_raw,+sys_admin,+sys_ptrace,+dac_override,+setuid,+setgid,+setpcap,+kill"
+
+
+def test_a_daemon_sets_capabilities_are_enough(tmp_path: Path) -> None:
+    with running(tmp_path, prefix=restricted(DAEMON_SET)) as agent:
+        os.kill(agent.worker_pids()[0], signal.SIGKILL)
+        until(lambda: agent.metric("weft_worker_restarts_total") == 1, "replaced")
+        assert agent.stop() == 0
+
+
+@pytest.mark.parametrize("missing", ["setpcap", "setuid", "setgid"])
+def test_a_worker_that_cannot_give_up_privileges_does_not_serve(tmp_path: Path, missing: str) -> None:
+    with AgentProcess(tmp_path, prefix=restricted(DAEMON_SET.replace(f",+{missing}", "")), workers=1) as agent:
+        agent.configure()
+        agent.start()
+        event = agent.until_event("worker-sandbox")
+        assert event["level"] == "error"
+        assert "cannot give up privileges" in event["detail"]
+        assert not agent.status()["ready"]
+
+
+def test_a_worker_that_still_sees_files_says_so(tmp_path: Path) -> None:
+    with running(tmp_path, prefix=restricted(DAEMON_SET.replace(",+sys_admin", ""))) as agent:
+        assert "still sees the node's files" in agent.until_event("worker-sandbox")["detail"]
+
+
 def test_kill_helper_leaves_strangers_alone() -> None:
     with subprocess.Popen(["sleep", "30"]) as stranger:
         kill(stranger.pid)

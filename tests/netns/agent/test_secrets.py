@@ -52,8 +52,8 @@ def test_no_key_without_a_pod(certified: ServedNode) -> None:
     until(lambda: certified.agent.admin("/certificates") == [], "control let go of it")
     certified.capture(certified.client)
     certified.configure(certified.workload(certified.client, identity="spiffe://cluster.local/ns/shop/sa/other"))
-    until(lambda: certified.agent.status()["ready"], "ready")
-    assert certified.ask(certified.server, source=certified.client)["identities"] == {}
+    certified.agent.until_ready()
+    until(lambda: certified.ask(certified.server, source=certified.client)["identities"] == {}, "no worker holds it")
 
 
 def test_the_key_is_in_no_file_environment_argument_or_log(certified: ServedNode) -> None:

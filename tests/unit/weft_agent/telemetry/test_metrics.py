@@ -42,8 +42,20 @@ def test_replacing_forgets_what_is_not_named() -> None:
     metrics.replace("weft_config_applied_generation", {("0",): 1.0, ("1",): 1.0})
     metrics.replace("weft_config_applied_generation", {("1",): 2.0})
     assert metrics.snapshot()["weft_config_applied_generation"] == {("1",): 2.0}
-    metrics.forget("weft_config_applied_generation", worker="1")
-    assert metrics.snapshot()["weft_config_applied_generation"] == {}
+
+
+def test_what_is_gone_is_forgotten_in_every_family() -> None:
+    metrics = Metrics()
+    for pod in ("a", "b"):
+        metrics.add("weft_capture_errors_total", namespace="shop", pod=pod)
+        metrics.add("weft_capture_packets_total", namespace="shop", pod=pod, direction="in", kind="udp")
+    metrics.set("weft_config_generation", 1)
+    metrics.forget(namespace="shop", pod="a")
+    assert metrics.snapshot() == {
+        "weft_capture_errors_total": {("shop", "b"): 1.0},
+        "weft_capture_packets_total": {("shop", "b", "in", "udp"): 1.0},
+        "weft_config_generation": {(): 1.0},
+    }
 
 
 def test_threads_lose_no_count() -> None:
