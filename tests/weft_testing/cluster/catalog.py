@@ -1,6 +1,7 @@
 """The images of the cluster tests, and their archives, which are kept in the cache."""
 
 import hashlib
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ _APPLETS: Final = (
 )  # fmt: skip
 _PASSWD: Final = b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
 _ECHO_USER: Final = 1338
+_PT_INTERP: Final = 3
 
 
 class CatalogError(Exception):
@@ -46,7 +48,7 @@ def probe_image(programs: Mapping[str, Path]) -> Image:
     Raises:
         CatalogError: there is no busybox that runs without the machine's libraries.
     """
-    if not _BUSYBOX.is_file() or b"ld-linux" in _BUSYBOX.read_bytes():
+    if not _BUSYBOX.is_file() or not _is_static(_BUSYBOX.read_bytes()):
         raise CatalogError(
             f"{_BUSYBOX} is missing or needs libraries; Debian's package busybox-static has one that does not"
         )
@@ -92,6 +94,15 @@ def archive_of(image: Image) -> Path:
     if not archive.is_file():
         make_image(image, archive)
     return archive
+
+
+def _is_static(program: bytes) -> bool:
+    """Tell whether a 64-bit ELF file asks for no interpreter (PT_INTERP, elf(5)), which would load libraries for it."""
+    if program[:5] != b"\x7fELF\x02":
+        return False
+    offset, size, number = (*struct.unpack_from("<Q", program, 32), *struct.unpack_from("<HH", program, 54))
+    headers = (struct.unpack_from("<I", program, offset + index * size)[0] for index in range(number))
+    return _PT_INTERP not in headers
 
 
 def _ingredients(image: Image) -> str:

@@ -25,6 +25,8 @@ from weft_testing.cluster.requirements import skip_or_fail, why_no_nodes, why_no
 from weft_testing.cluster.toolchain import ToolchainError
 
 _numbers: Final = count(1)
+_LINES: Final = 8
+_LINE_CHARACTERS: Final = 300
 _live: Final[list[ControlPlane]] = []
 
 
@@ -134,8 +136,9 @@ def fresh_namespace(api: Api, labels: dict[str, str] | None = None) -> Iterator[
 def pytest_exception_interact(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Add the ends of all logs to the report of a failed test; a pytest hook for a conftest to import."""
     for each in _live:
-        for log in sorted(each.directory.rglob("*.log")):
-            report.sections.append((f"{log}", log_tail(log)))
+        for log in sorted([*each.directory.glob("*.log"), *each.directory.glob("nodes/*/*.log")]):
+            lines = [line[:_LINE_CHARACTERS] for line in log_tail(log, _LINES).splitlines()]
+            report.sections.append((str(log), "\n".join(lines)))
 
 
 __all__ = [

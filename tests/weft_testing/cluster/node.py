@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from weft_testing.cluster import cgroups, network
-from weft_testing.cluster.api import Api
 from weft_testing.cluster.components import proxy_configuration
 from weft_testing.cluster.control_plane import PYTHON_VARIABLES, ControlPlane, python_command
 from weft_testing.cluster.node_files import CONTAINERD, KUBELET, PROXY, SOCKET, NodePlan, node_object
@@ -99,14 +98,14 @@ class Node:
         self.start(PROXY)
 
     def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> float:
-        """Wait until the node is Ready and return how long that took, in seconds.
+        """Wait until the node is Ready and really serves, and return how long that took, in seconds.
+
+        The condition alone is the kubelet's last word, and stands for a while after the kubelet has died.
 
         Raises:
             ProcessError: it was not within the time.
         """
-        api = self._control_plane.api
-        what = f"node {self.name} was Ready"
-        return wait_until(lambda: self.is_ready(api), what, timeout_s, log=self._plan.log(KUBELET))
+        return wait_until(self._serves, f"node {self.name} was Ready", timeout_s, log=self._plan.log(KUBELET))
 
     def wait_not_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> float:
         """Wait until the control plane no longer takes the node for Ready, and return how long that took, in seconds.
@@ -114,12 +113,11 @@ class Node:
         Raises:
             ProcessError: it was Ready all the time.
         """
-        api = self._control_plane.api
-        return wait_until(lambda: not self.is_ready(api), f"node {self.name} was not Ready", timeout_s)
+        return wait_until(lambda: not self.is_ready(), f"node {self.name} was not Ready", timeout_s)
 
-    def is_ready(self, api: Api | None = None) -> bool:
+    def is_ready(self) -> bool:
         """Tell whether the control plane takes the node for Ready."""
-        found = (api or self._control_plane.api).get(f"/api/v1/nodes/{self.name}")
+        found = self._control_plane.api.get(f"/api/v1/nodes/{self.name}")
         conditions = found["status"].get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
@@ -235,6 +233,17 @@ class Node:
         except NodeError:
             return False
         return True
+
+    def _serves(self) -> bool:
+        """Tell whether the node is Ready, its kubelet knows all pods that are its own, and containerd answers."""
+        if not self.is_ready():
+            return False
+        api = self._control_plane.api
+        status, known = api.send("GET", f"/api/v1/nodes/{self.name}/proxy/pods")
+        bound = api.get(f"/api/v1/pods?fieldSelector=spec.nodeName={self.name}")
+        # An empty list is `null` from the kubelet.
+        uids = [{pod["metadata"]["uid"] for pod in each.get("items") or ()} for each in (bound, known)]
+        return status == 200 and uids[0] <= uids[1] and self._containerd_answers()
 
     def _wanted(self) -> dict[str, list[str]]:
         content: dict[str, list[str]] = json.loads((self.directory / WANTED).read_bytes())

@@ -28,6 +28,7 @@ WANTED: Final = "wanted"
 BOOTED: Final = "booted"
 _OVERLAID: Final = ("/var", "/etc", "/opt")
 _PLAIN: Final = ("/var/lib/containerd", "/var/lib/kubelet")
+_STAGE: Final = Path("/tmp")  # there on every machine; covered only until the mount on it moves on
 _SIGNALS: Final = frozenset({signal.SIGCHLD, signal.SIGHUP})
 _AGAIN_AFTER_S: Final = 0.5
 """A program that ends is started again, but not more often than this."""
@@ -43,12 +44,14 @@ def main(name: str, folder: Path, cluster_folder: Path) -> None:
 
 
 def mount_all(folder: Path, cluster_folder: Path) -> None:
-    """Lay the node's own files over the machine's; mounts of pods must be seen by kubelet and agents, so all are shared."""
+    """Lay the node's own files over the machine's; mounts of pods must be seen by kubelet and agents, so all are shared.
+
+    What else is mounted below the machine's /run is let go: a network namespace that is bound there lives as long as any
+    mount of it, so a node that kept them would keep other nodes' and other people's namespaces alive.
+    """
     _mount("--make-rprivate", "/")
-    fresh = folder / "run"
-    fresh.mkdir(exist_ok=True)
-    _mount("-t", "tmpfs", "-o", "mode=0755", "run", str(fresh))
-    kept = fresh / cluster_folder.relative_to("/run")
+    _mount("-t", "tmpfs", "-o", "mode=0755", "run", str(_STAGE))
+    kept = _STAGE / cluster_folder.relative_to("/run")
     kept.mkdir(parents=True)
     _mount("--bind", str(cluster_folder), str(kept))
     for place in _OVERLAID:
@@ -62,7 +65,9 @@ def mount_all(folder: Path, cluster_folder: Path) -> None:
         source.mkdir(parents=True, exist_ok=True)
         Path(place).mkdir(parents=True, exist_ok=True)
         _mount("--bind", str(source), place)
-    _mount("--move", str(fresh), "/run")
+    for point in reversed(_mounts_below("/run")):
+        subprocess.run(["umount", "--no-mtab", "--lazy", point], check=True)
+    _mount("--move", str(_STAGE), "/run")
     for place in ("/run/netns", "/run/lock"):
         Path(place).mkdir()
     _mount("--make-rshared", "/")
@@ -139,8 +144,14 @@ class Keeper:
                 self._running.pop(pid, None)
 
 
+def _mounts_below(place: str) -> list[str]:
+    text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+    return [point for line in text.splitlines() if (point := line.split()[4]).startswith(f"{place}/")]
+
+
 def _mount(*arguments: str) -> None:
-    subprocess.run(["mount", *arguments], check=True)
+    # Without --no-mtab, mount(8) keeps notes below /run, and fails once there is another /run.
+    subprocess.run(["mount", "--no-mtab", *arguments], check=True)
 
 
 if __name__ == "__main__":
