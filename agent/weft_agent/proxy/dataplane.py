@@ -210,6 +210,9 @@ class DataPlane:
         while True:
             await trio.sleep(ACCOUNT_INTERVAL_S)
             context = self._context
+            context.reactor.refresh()
+            for pod in context.pods.values():
+                pod.trim()
             for index, flow in enumerate(list(context.flows)):
                 flow.account()
                 if index % FLOWS_PER_SLICE == FLOWS_PER_SLICE - 1:

@@ -134,6 +134,11 @@ class Pod:
         """Take in what control made."""
         self._stock(role, family).add(sockets)
 
+    def trim(self) -> None:
+        """Give up sockets that idle kinds no longer need."""
+        for stock in self._stocks.values():
+            stock.trim()
+
     def reorder(self) -> None:
         """Ask a new control for what the old one still owed."""
         for stock in self._stocks.values():

@@ -15,6 +15,8 @@ from weft_agent.reactor import Reactor, Timer
 
 FIRST_WANTED: Final = 2
 MOST_WANTED: Final = 64
+IDLE_S: Final = 30.0
+"""A kind that nobody took for so long is wanted half as much."""
 
 Taker = Callable[[socket.socket | None], None]
 """Takes a socket, or None when none came in time."""
@@ -25,7 +27,7 @@ Ask = Callable[[int], None]
 class Stock:
     """Sockets of one kind."""
 
-    __slots__ = ("_ask", "_expected", "_reactor", "_sockets", "_wait_s", "_waiting", "waits", "wanted")
+    __slots__ = ("_ask", "_expected", "_reactor", "_sockets", "_taken_at", "_wait_s", "_waiting", "waits", "wanted")
 
     def __init__(self, reactor: Reactor, ask: Ask, wait_s: float) -> None:
         self._reactor = reactor
@@ -34,11 +36,13 @@ class Stock:
         self._sockets: deque[socket.socket] = deque()
         self._waiting: deque[tuple[Taker, Timer]] = deque()
         self._expected = 0
+        self._taken_at = reactor.now
         self.wanted = FIRST_WANTED
         self.waits = 0
 
     def take(self, taker: Taker) -> None:
         """Hand a socket to `taker`, at once if there is one."""
+        self._taken_at = self._reactor.now
         if self._sockets:
             sock = self._sockets.popleft()
             if len(self._sockets) + self._expected < self.wanted:
@@ -64,6 +68,14 @@ class Stock:
                 self._sockets.append(sock)
         if self._waiting and self._expected < len(self._waiting):
             self._order(self.wanted)
+
+    def trim(self) -> None:
+        """Give up what an idle kind no longer needs; called now and then."""
+        if self._reactor.now - self._taken_at > IDLE_S and self.wanted > FIRST_WANTED:
+            self.wanted = max(FIRST_WANTED, self.wanted // 2)
+            self._taken_at = self._reactor.now
+            while len(self._sockets) > self.wanted:
+                self._sockets.popleft().close()
 
     def reorder(self) -> None:
         """Ask again for everything outstanding: control was replaced and knows of no order."""
