@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
-import jsonpatch  # type: ignore[import-untyped]  # the library has no types; it is the judge of our patches
+import jsonpatch  # the judge of our patches
 
 from weft_operator.webhooks import Request, read_review
 from weft_testing.objects import Doc

@@ -1,7 +1,7 @@
 """Events: what is worth telling when a status changes. Changes only, and each once.
 
-An Event's name is made of what it says, so that a second operator, or the same one after a restart, that comes to the same
-conclusion finds it told already.
+An Event's name is made of what it says and of when that began, so that a second operator, or the same one after a restart,
+that comes to the same conclusion finds it told already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Literal
 
-from weft_operator.conditions.condition import Wanted, shortened
+from weft_operator.conditions.condition import shortened
 
 MAX_NOTE: Final = 1024
 """Bound of `note` in events.k8s.io/v1."""
@@ -24,15 +24,19 @@ class Notice:
     type: Literal["Normal", "Warning"]
     reason: str
     note: str
+    since: str = ""
+    """When the condition became so; what returns is told again."""
 
-    def event_name(self, name: str, uid: str, generation: int) -> str:
-        """Return a name that the same notice about the same generation of the same object has every time."""
-        text = "\0".join((uid, str(generation), self.type, self.reason, self.note))
+    def event_name(self, name: str, uid: str) -> str:
+        """Return a name that the same notice about the same object has every time."""
+        text = "\0".join((uid, self.type, self.reason, self.note, self.since))
         suffix = blake2b(text.encode(), digest_size=_NAME_BYTES).hexdigest()
         return f"{name[: _MAX_OBJECT_NAME - len(suffix) - 1].rstrip('.-')}.{suffix}"
 
 
-def notices(before: Sequence[Mapping[str, object]], after: Sequence[Wanted], where: str = "") -> list[Notice]:
+def notices(
+    before: Sequence[Mapping[str, object]], after: Sequence[Mapping[str, object]], where: str = ""
+) -> list[Notice]:
     """Return what changed for the people who look at an object.
 
     Args:
@@ -40,27 +44,29 @@ def notices(before: Sequence[Mapping[str, object]], after: Sequence[Wanted], whe
         after: its conditions from now on.
         where: a parent, for routes.
     """
-    old = {str(item.get("type")): (item.get("status"), item.get("reason")) for item in before}
-    found = []
-    for condition in after:
-        if old.get(condition.type) != (condition.status, condition.reason):
-            notice = _notice(condition, f"{where}: " if where else "")
-            if notice is not None:
-                found.append(notice)
-    return found
+    old = {item.get("type"): (item.get("status"), item.get("reason")) for item in before}
+    new = [item for item in after if old.get(item.get("type")) != (item.get("status"), item.get("reason"))]
+    return [notice for item in new if (notice := _notice(item, where)) is not None]
 
 
-def _notice(condition: Wanted, where: str) -> Notice | None:
+def _notice(condition: Mapping[str, object], where: str) -> Notice | None:
     """Return what a new condition is worth: a verdict always, progress only where a node refused."""
-    message = shortened(f"{where}{condition.message}" if condition.message else where.rstrip(": "), MAX_NOTE)
-    match condition.type, condition.status, condition.reason:
+    message = ": ".join(filter(None, (where, str(condition.get("message") or ""))))
+    reason, since = str(condition.get("reason")), str(condition.get("lastTransitionTime"))
+
+    def warning(name: str, text: str) -> Notice:
+        return Notice(type="Warning", reason=name, note=shortened(text, MAX_NOTE), since=since)
+
+    match condition.get("type"), condition.get("status"), reason:
         case "Accepted", "True", _:
-            return Notice(type="Normal", reason="Accepted", note=message or "accepted")
-        case "Accepted", "False", reason:
-            return Notice(type="Warning", reason="Rejected", note=shortened(f"{reason}: {message}", MAX_NOTE))
-        case "ResolvedRefs", "False", reason if reason != "TargetNotFound":
-            return Notice(type="Warning", reason="Unresolved", note=shortened(f"{reason}: {message}", MAX_NOTE))
+            return Notice(
+                type="Normal", reason="Accepted", note=shortened(message or "accepted", MAX_NOTE), since=since
+            )
+        case "Accepted", "False", _:
+            return warning("Rejected", f"{reason}: {message}")
+        case "ResolvedRefs", "False", _ if reason != "TargetNotFound":
+            return warning("Unresolved", f"{reason}: {message}")
         case "Programmed", "False", "Refused":
-            return Notice(type="Warning", reason="Refused", note=message)
+            return warning("Refused", message)
         case _:
             return None

@@ -1,5 +1,7 @@
 """Events: for changes only, each with a name that it has every time."""
 
+from dataclasses import replace
+
 import pytest
 
 from weft_operator.conditions import Notice, Wanted, merged, notices
@@ -15,7 +17,7 @@ REFUSED = Wanted(type="Programmed", status="False", reason="Refused", message="r
 
 
 def told(before: list[Wanted], after: list[Wanted], where: str = "") -> list[tuple[str, str, str]]:
-    found = notices(merged((), before, generation=1, now=NOW), after, where)
+    found = notices(merged((), before, generation=1, now=NOW), merged((), after, generation=1, now=NOW), where)
     return [(notice.type, notice.reason, notice.note) for notice in found]
 
 
@@ -60,15 +62,15 @@ def test_a_note_fits() -> None:
 
 
 def test_an_event_has_the_same_name_every_time() -> None:
-    notice = Notice(type="Normal", reason="Accepted", note="accepted")
-    name = notice.event_name("web", "uid-1", 3)
-    assert name == notice.event_name("web", "uid-1", 3)
+    notice = Notice(type="Normal", reason="Accepted", note="accepted", since=NOW)
+    name = notice.event_name("web", "uid-1")
+    assert name == notice.event_name("web", "uid-1")
     assert name.startswith("web.")
     others = {
-        notice.event_name("web", "uid-1", 4),
-        notice.event_name("web", "uid-2", 3),
-        Notice(type="Warning", reason="Accepted", note="accepted").event_name("web", "uid-1", 3),
-        Notice(type="Normal", reason="Accepted", note="else").event_name("web", "uid-1", 3),
+        notice.event_name("web", "uid-2"),
+        replace(notice, type="Warning").event_name("web", "uid-1"),
+        replace(notice, note="else").event_name("web", "uid-1"),
+        replace(notice, since="2026-01-03T00:00:00Z").event_name("web", "uid-1"),
     }
     assert name not in others
     assert len(others) == 4
@@ -76,6 +78,6 @@ def test_an_event_has_the_same_name_every_time() -> None:
 
 @pytest.mark.parametrize("length", [1, 235, 236, 237, 253])
 def test_an_event_name_is_a_name(length: int) -> None:
-    name = Notice(type="Normal", reason="Accepted", note="").event_name("a" * length, "u", 1)
+    name = Notice(type="Normal", reason="Accepted", note="").event_name("a" * length, "u")
     assert len(name) <= 253
     assert ".." not in name

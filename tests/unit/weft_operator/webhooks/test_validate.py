@@ -17,8 +17,8 @@ def asked(item: Doc, old: Doc | None = None, **more: str) -> Answer:
     return validate(request_of(item, old, **more), Nowhere())
 
 
-def authorization(spec: object, name: str = "web", **metadata: object) -> Doc:
-    return policy("AuthorizationPolicy", name, spec, **metadata)
+def authorization(spec: object, **metadata: object) -> Doc:
+    return policy("AuthorizationPolicy", "web", spec, namespace="shop", **metadata)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
