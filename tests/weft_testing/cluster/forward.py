@@ -55,6 +55,13 @@ class Forwarder:
                 except OSError:
                     self._close(end)
 
+    def close(self) -> None:
+        """End all connections; the listener stays the caller's."""
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                self._close(key.data)
+        self._selector.close()
+
     def _accept(self) -> None:
         try:
             outside, _ = self._listener.accept()

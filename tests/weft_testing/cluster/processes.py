@@ -78,8 +78,11 @@ class Process:
         except ProcessLookupError:
             return True
         try:
-            if self.alive() and not select.select([descriptor], [], [], timeout_s)[0]:
+            # Not alive(): a killed process is a zombie while its other threads still hold its ports.
+            if _started_ticks(self.pid) == self.started_ticks and not select.select([descriptor], [], [], timeout_s)[0]:
                 return False
+        except ProcessLookupError:
+            return True
         finally:
             os.close(descriptor)
         with suppress(ChildProcessError):
