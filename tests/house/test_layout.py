@@ -27,7 +27,9 @@ def relative(path: Path) -> str:
 
 
 def test_top_level_holds_what_it_should() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     assert {line.split("/")[0].strip('"') for line in listed if line} <= TOP_LEVEL
 
 
@@ -48,7 +50,9 @@ def test_every_package_folder_has_an_init() -> None:
 
 def test_the_standard_library_survives_the_checkout_as_working_directory() -> None:
     for flags in (["-S"], []):
-        subprocess.run([sys.executable, *flags, "-c", "import dataclasses, operator; operator.eq"], cwd=ROOT, check=True)
+        subprocess.run(
+            [sys.executable, *flags, "-c", "import dataclasses, operator; operator.eq"], cwd=ROOT, check=True
+        )
 
 
 def test_no_init_below_tests_but_in_the_shared_package() -> None:

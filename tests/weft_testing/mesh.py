@@ -9,19 +9,19 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import trio
 import trio.testing
 
 from weft_agent.channel import memfd
+from weft_agent.channel.layout import BUCKETS_BYTES
 from weft_agent.channel.messages import Hello, Keys, NeedStock, PodListeners, Report, Stock, Update
 from weft_agent.proxy.dataplane import DataPlane
 from weft_agent.reactor import Reactor
 from weft_agent.telemetry.access_log import AccessLog
 from weft_agent.telemetry.counters import CounterPage, new_page
 from weft_agent.telemetry.series import SeriesTable
-from weft_agent.channel.layout import BUCKETS_BYTES
 from weft_agent.worker.buckets import Buckets
 from weft_contract.codec import digest, encode
 from weft_contract.identity import spiffe_id
@@ -139,7 +139,7 @@ class MeshNode:
     def capture(self, pod: MeshPod, backend: str = "nft") -> None:
         """Capture a pod as control does."""
         self.pods[pod.name] = pod
-        name = "nft" if backend == "nft" else "iptables-nft"
+        name: Literal["nft", "iptables-nft"] = "nft" if backend == "nft" else "iptables-nft"
         open_backend(name, pod.place.namespace).apply(plan(pod.capture))
         issued = self.mesh.authority.issue(uris=(pod.identity,))
         key_fd = memfd.sealed("key-pair", issued.key_pem + issued.chain_pem)

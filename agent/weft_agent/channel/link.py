@@ -119,9 +119,7 @@ class Link(Generic[MessageT]):
             LinkProtocolError: the peer sent garbage; the link should be closed.
         """
         try:
-            data, ancillary, flags, _ = self.sock.recvmsg(
-                MAX_MESSAGE_BYTES, socket.CMSG_SPACE(MAX_FDS * _FD_BYTES), socket.MSG_CMSG_CLOEXEC
-            )
+            data, ancillary, flags, _ = self._receive_datagram()
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as exc:
@@ -146,6 +144,14 @@ class Link(Generic[MessageT]):
             _close_all(self._queue.popleft().fds)
         self._queued_fds = 0
         self.sock.close()
+
+    def _receive_datagram(self) -> tuple[bytes, list[tuple[int, int, bytes]], int, object]:
+        """Receive; a peer that died with our messages unread is told once as a reset, ahead of what it had said."""
+        space = socket.CMSG_SPACE(MAX_FDS * _FD_BYTES)
+        try:
+            return self.sock.recvmsg(MAX_MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # unix(7); the kernel forgets the error with this call, its queue it keeps
+            return self.sock.recvmsg(MAX_MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)
 
     def _try_send(self, data: bytes, fds: Sequence[int]) -> bool:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []

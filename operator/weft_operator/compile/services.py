@@ -295,7 +295,7 @@ class ServiceResolver:
         number: int,
     ) -> Iterator[Endpoint]:
         ready = usable(entry.conditions)
-        address = _canonical(entry.addresses[0]) if entry.addresses else None
+        address = canonical_address(entry.addresses[0]) if entry.addresses else None
         if address is None:
             return
         member = self._members.by_address.get(address)
@@ -322,7 +322,8 @@ def usable(conditions: EndpointConditions) -> bool | None:
     return False if serving and conditions.terminating else None
 
 
-def _canonical(text: str) -> str | None:
+def canonical_address(text: str) -> str | None:
+    """Return an address in canonical text; None where it is none."""
     try:
         return str(ip_address(text))
     except ValueError:
@@ -337,5 +338,5 @@ def is_headless(item: objects.Service) -> bool:
 def _cluster_addresses(item: objects.Service) -> tuple[str, ...]:
     """Return the Service's own addresses, IPv4 before IPv6; none for a headless one."""
     texts = {item.spec.cluster_ip, *item.spec.cluster_ips} - {"", HEADLESS}
-    found = {address for address in map(_canonical, texts) if address is not None}
+    found = {address for address in map(canonical_address, texts) if address is not None}
     return tuple(sorted(found, key=lambda text: (ip_address(text).version, ip_address(text).packed)))

@@ -29,7 +29,8 @@ WORKERS: Final = 50
 _CHUNK: Final = 500
 _REQUEST_TIMEOUT_S: Final = 30.0
 _CONNECT_TIMEOUT_S: Final = 10.0
-_SERVER_TIMEOUT_S: Final = 300.0
+_SERVER_TIMEOUT_S: Final = 300
+"""Whole seconds: the API server refuses `300.0`."""
 
 _log: Final = structlog.get_logger("weft_operator.controllers")
 

@@ -54,7 +54,9 @@ async def test_gone_in_the_middle_of_a_body_the_server_never_sees_a_whole_one(
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize("answered", [b"", b"HTTP/1.1 102 P\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123"])
+@pytest.mark.parametrize(
+    "answered", [b"", b"HTTP/1.1 102 P\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123"]
+)
 async def test_a_reset_while_the_answer_is_awaited_cancels_the_server(answered: bytes) -> None:
     async with running_hop() as hop:
         caller = await hop.connect()

@@ -130,7 +130,8 @@ CASES = (
     Case(
         "hop-by-hop-fields-stay-here",
         request=b"GET / HTTP/1.1\r\n" + HOST
-        + b"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\nWeft-Source: me\r\nY: z\r\n\r\n",
+        + b"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\n"
+        + b"Weft-Source: me\r\nY: z\r\n\r\n",
         forwarded=b"GET / HTTP/1.1\r\n" + HOST + b"Y: z\r\n\r\n",
         answer=answer(b"Connection: X-Hop", b"X-Hop: 2", b"Keep-Alive: 9", LENGTH, b"weft-reason: x", body=b"hi"),
         answered=answer(LENGTH, body=b"hi"),
@@ -142,7 +143,8 @@ CASES = (
     ),
     Case(
         "h2c-is-not-offered",
-        request=b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+        request=b"GET / HTTP/1.1\r\n" + HOST
+        + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
         forwarded=b"GET / HTTP/1.1\r\n" + HOST + b"\r\n",
     ),
     Case("early-hints", answer=answer(b"Link: </a>", start=b"HTTP/1.1 103 Early Hints") + OK),

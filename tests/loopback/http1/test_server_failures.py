@@ -1,4 +1,4 @@
-"""A server that breaks off, breaks the protocol, or says more than it was asked: the caller gets a defined answer or a visible end.
+"""A server that breaks off, breaks the protocol, or says more than asked: the caller gets a defined answer or a visible end.
 
 The truncation rule: an answer that did not arrive whole never looks whole, whatever framed it.
 """
@@ -34,7 +34,9 @@ async def status(caller: Wire) -> bytes:
 
 @pytest.mark.trio
 @ENDINGS
-@pytest.mark.parametrize("stage", [b"", b"H", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"HTTP/1.1 102 Wait\r\n\r\n"])
+@pytest.mark.parametrize(
+    "stage", [b"", b"H", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", b"HTTP/1.1 102 Wait\r\n\r\n"]
+)
 async def test_an_end_before_the_answer_is_502_and_the_caller_goes_on(stage: bytes, ending: str) -> None:
     async with running_hop() as hop:
         caller, server = await asked(hop)
@@ -120,7 +122,9 @@ async def test_a_reset_that_was_heard_while_sending_is_no_end_of_the_answer() ->
     ],
 )
 @pytest.mark.parametrize("when", ["in the same packet", "in the next packet", "later"])
-async def test_bytes_behind_an_answer_reach_nobody_and_end_the_connection(when: str, reply: bytes, extra: bytes) -> None:
+async def test_bytes_behind_an_answer_reach_nobody_and_end_the_connection(
+    when: str, reply: bytes, extra: bytes
+) -> None:
     async with running_hop() as hop:
         caller, server = await asked(hop)
         if when == "in the same packet":

@@ -129,7 +129,9 @@ async def test_a_200_does_not_switch() -> None:
     async with running_hop() as hop:
         caller = await hop.connect()
         server = await hop.asked(caller, UPGRADE + b"early", UPGRADE_SENT)
-        await server.send(b"HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi")
+        await server.send(
+            b"HTTP/1.1 200 OK\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nhi"
+        )
         assert await caller.rest() == (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nhi", "eof")
         assert await server.ended() == "eof"
 
@@ -141,7 +143,10 @@ async def test_a_200_does_not_switch() -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", SWITCHES),
         (b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", SWITCHES),  # Connection did not name it
         (b"GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", SWITCHES),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", SWITCHES.replace(b"websocket", b"h2c")),
+        (
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+            SWITCHES.replace(b"websocket", b"h2c"),
+        ),
         (UPGRADE, SWITCHES.replace(b"websocket", b"h2c")),
         (UPGRADE, SWITCHES.replace(b"websocket", b"other")),
         (UPGRADE, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
@@ -155,7 +160,9 @@ async def test_a_switch_that_nobody_asked_for_is_a_fault_of_the_server(request_:
         server = await hop.accept()
         await server.head()
         await server.send(reply + b"frames")
-        data, how = await caller.rest() if b"HTTP/1.0" in request_ or b"pgrade: W" in request_ else (await caller.head(), "eof")
+        data, how = (
+            await caller.rest() if b"HTTP/1.0" in request_ or b"pgrade: W" in request_ else (await caller.head(), "eof")
+        )
         assert data.startswith(b"HTTP/1.1 502 ")
         assert how == "eof"
         assert b"frames" not in data

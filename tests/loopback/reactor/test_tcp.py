@@ -170,7 +170,7 @@ async def test_close_delivers_the_queue_though_the_peer_still_sends() -> None:
 
 @pytest.mark.trio
 async def test_an_exception_in_a_callback_ends_that_connection_alone() -> None:
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - it is raised where the reactor ends
         async with running_reactor() as reactor:
             ours, theirs = tcp_pair()
             other, peer = tcp_pair()

@@ -124,7 +124,10 @@ GOOD = MIDDLE.issue(uris=(pki.BOB,))
             GOOD.key_pem + MIDDLE.issue(key=GOOD.key, uris=(pki.BOB,), ends_in_s=-100.0, starts_in_s=-900.0).chain_pem,
             "renew",
         ),
-        (GOOD.key_pem + MIDDLE.issue(key=GOOD.key, uris=(pki.BOB,), starts_in_s=100.0).chain_pem, "clocks"),
+        (
+            GOOD.key_pem + MIDDLE.issue(key=GOOD.key, uris=(pki.BOB,), starts_in_s=9000.0, ends_in_s=18000.0).chain_pem,
+            "clocks",
+        ),
         (GOOD.key_pem + MIDDLE.issue(key=GOOD.key, uris=(pki.BOB,), usage=(0, 5)).chain_pem, "sign certificates"),
         (
             GOOD.key_pem + MIDDLE.issue(key=GOOD.key, uris=(pki.BOB,), purposes=(pki.CLIENT_AUTH,)).chain_pem,

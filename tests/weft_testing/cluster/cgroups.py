@@ -31,7 +31,7 @@ def hierarchies() -> list[Path]:
     """Return the roots of all trees."""
     if version() == 2:
         return [ROOT]
-    found = [path for path in sorted(ROOT.iterdir()) if path.is_dir() and not path.is_symlink()]
+    found = [path for path in sorted(_listed(ROOT)) if path.is_dir() and not path.is_symlink()]
     return [path for path in found if (path / "cgroup.procs").exists()]
 
 

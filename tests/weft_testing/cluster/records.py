@@ -30,6 +30,7 @@ from weft_testing.cluster.network import NETNS_ROOT, delete_namespace, namespace
 from weft_testing.cluster.processes import Ledger, Process, kill_all, own_processes, write_atomically
 
 _RECORD: Final = "cluster.json"
+_ROOTS_STATE: Final = Path("/run/weft/cluster")
 _TIMEOUT_S: Final = 20.0
 _FIRST_PORT: Final = 21000
 _PORTS_EACH: Final = 8
@@ -77,12 +78,10 @@ class ClusterRecord:
 def state_root() -> Path:
     """Return the folder of all clusters of this user."""
     if os.geteuid() == 0:
-        return Path("/run/weft/cluster")
+        return _ROOTS_STATE
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    base = (
-        Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir(), f"weft-{os.getuid()}")
-    )
-    return base / "weft-cluster"
+    base = Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+    return base / f"weft-cluster-{os.getuid()}"
 
 
 def cluster_directory(name: str) -> Path:
@@ -95,8 +94,10 @@ def machine_lock() -> Iterator[None]:
     """Hold the right to claim and take away clusters on this machine."""
     while True:
         state_root().mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(state_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(state_root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            if os.fstat(descriptor).st_uid != os.geteuid():
+                raise RecordError(f"{state_root()} belongs to another user")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _same(descriptor):
                 yield
@@ -115,7 +116,7 @@ def claim(name: str, *, owned: bool, on_loopback: bool) -> ClusterRecord:
 
     Raises:
         ClusterNameError: no cluster can have that name, or there are too many.
-        RecordError: a cluster of that name is up.
+        RecordError: a cluster of that name is up, or the folder of all clusters is another user's.
     """
     check_name(name)
     with machine_lock():
@@ -178,12 +179,14 @@ def update(
 
 
 def known() -> list[str]:
-    """Return the names of all clusters with a folder, a namespace or a cgroup on the machine, whole or half-made."""
-    found = set(cgroups.owners())
+    """Return the names of all clusters of this user with a folder, a namespace or a cgroup, whole or half-made."""
+    found: set[str] = set()
     with suppress(FileNotFoundError):
         found |= {entry.name for entry in state_root().iterdir() if entry.is_dir()}
-    with suppress(FileNotFoundError):
-        found |= {owner for path in NETNS_ROOT.iterdir() if (owner := owner_of(path.name)) is not None}
+    if os.geteuid() == 0:  # only root makes these
+        found |= cgroups.owners()
+        with suppress(FileNotFoundError):
+            found |= {owner for path in NETNS_ROOT.iterdir() if (owner := owner_of(path.name)) is not None}
     return sorted(found)
 
 
@@ -234,7 +237,8 @@ def destroy(name: str) -> None:
     left += [f"network namespace {namespace}" for namespace in namespaces(name)]
     with suppress(OSError):  # other clusters, or other things of weft, are there: then they stay
         state_root().rmdir()
-        state_root().parent.rmdir()
+        if state_root() == _ROOTS_STATE:
+            _ROOTS_STATE.parent.rmdir()
     if left:
         raise RecordError(f"of cluster {name!r} there is still {', '.join(left)}")
 

@@ -24,6 +24,9 @@ RAW: Final = 3
 NEXT: Final = 4
 OVER: Final = 5
 
+UNMEASURED: Final = -1.0
+"""Of `_body_since`: the caller waits for 100 before it sends its body."""
+
 
 class Exchange:
     """State of a session.
@@ -71,7 +74,7 @@ class Exchange:
         """The whole body as it was sent, to be sent again; None: not all of it was kept."""
         self._body_bytes = 0
         self._body_mark = 0
-        self._body_since = 0.0
+        self._body_since = UNMEASURED
         self._mark = 0
         self._still_since = 0.0
         # the answer

@@ -9,7 +9,7 @@ Source: RFC 9112 §2.2 (empty lines), §9.3.2 (pipelining).
 
 from typing import TYPE_CHECKING, Final
 
-from weft_agent.proxy.http1.exchange import BODY, NEXT, OVER, SENT, WAIT
+from weft_agent.proxy.http1.exchange import BODY, NEXT, OVER, SENT, UNMEASURED, WAIT
 from weft_agent.proxy.http1.holding import PIPELINE_BYTES, free, hold
 from weft_agent.proxy.http1.switching import wants_switch
 from weft_agent.proxy.rescue import error_answer
@@ -79,7 +79,7 @@ def _begin_body(session: "Session", head: RequestHead, first: Buffer) -> bool:
     limits = session._limits
     session._state = BODY
     session._body_bytes = session._body_mark = session._mark = 0
-    session._body_since = 0.0 if head.expect_continue else session.started
+    session._body_since = UNMEASURED if head.expect_continue else session.started
     session._still_since = session.started
     session._backlog = []
     if head.length == CHUNKED:

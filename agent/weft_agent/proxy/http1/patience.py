@@ -14,7 +14,7 @@ may send again. One that takes its answer slowly, but takes it, is left alone.
 
 from typing import TYPE_CHECKING, Final
 
-from weft_agent.proxy.http1.exchange import BODY, NEXT, SENT, WAIT
+from weft_agent.proxy.http1.exchange import BODY, NEXT, SENT, UNMEASURED, WAIT
 from weft_agent.proxy.http1.intake import EMPTY_LINES, refuse_head
 from weft_core.errors import IdleTimeoutError, ResponseTimeoutError, SlowRequestError, WeftError
 
@@ -80,7 +80,7 @@ def _is_slow(session: "Session") -> bool:
     if session._held:
         return False
     limits, now = session._limits, session.reactor.now
-    if not session._body_since:  # it waits for 100, or began a moment ago without
+    if session._body_since == UNMEASURED:  # it waits for 100, or began a moment ago without
         if session._body_bytes:
             session._body_since, session._body_mark = now, session._body_bytes
         return False

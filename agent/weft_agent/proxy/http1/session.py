@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_agent.proxy.http1 import intake, patience, switching
 from weft_agent.proxy.http1.composing import compose_request, compose_response
-from weft_agent.proxy.http1.exchange import BODY, NEXT, OVER, RAW, SENT, WAIT, Exchange
+from weft_agent.proxy.http1.exchange import BODY, NEXT, OVER, RAW, SENT, UNMEASURED, WAIT, Exchange
 from weft_agent.proxy.http1.holding import free, hold, measure_from_now
 from weft_agent.proxy.http1.planner import Planner
 from weft_agent.proxy.relay import Relay
@@ -227,7 +227,7 @@ class Session(Exchange):
     def interim(self, head: ResponseHead, raw: Buffer) -> None:
         """Pass on a 1xx response; HTTP/1.0 knows none."""
         if self.head is not None and self.head.minor:
-            if head.status == 100 and self._state == BODY and not self._body_since:
+            if head.status == 100 and self._state == BODY and self._body_since == UNMEASURED:
                 measure_from_now(self)  # the body that waited for this may come
             self._to_caller(raw if head.raw else response_bytes(head.status, head.reason, head.block))
 

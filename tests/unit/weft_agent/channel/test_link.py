@@ -165,6 +165,16 @@ def test_queued_descriptors_are_bounded_and_closed_with_the_link(ends: Ends, mon
     assert open_fds() <= before
 
 
+def test_what_a_peer_said_is_heard_although_it_died_with_messages_of_ours_unread(ends: Ends) -> None:
+    worker, control = ends
+    control.send(KeysGone(identity="spiffe://x/ns/a/sa/b"))
+    worker.send(Ready(pid=7))
+    worker.close()  # the kernel tells of the unread message by ECONNRESET, before what it still holds
+    assert control.receive() == (Ready(pid=7), ())
+    with pytest.raises(LinkClosedError):
+        control.receive()
+
+
 def test_the_end_of_the_peer_is_told_after_what_it_had_sent(ends: Ends) -> None:
     worker, control = ends
     worker.send(Ready(pid=3))

@@ -1,0 +1,146 @@
+"""A result as text: the table of a run for people, and the tables of the documentation. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from perf.bench.samples import Bar, MemoryRow, Resident, Result, Row
+
+NOISY = 0.10
+"""Share of the proxies' core that went to others; figures of such a run say so."""
+
+
+def table(result: Result) -> str:
+    """Return everything that a person wants to see after a run."""
+    parts = [*_blocks(result)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _blocks(result: Result) -> Iterator[str]:
+    if result.rows:
+        head = ("scenario", "conns", "peer", "us", "peer us", "ratio", "spread", "per s", "peer per s", "full core", "")
+        yield _columns([head, *(_cells(row) for row in result.rows)])
+    if result.memory:
+        idle_head = ("idle connections", "conns", "peer", "KiB each", "peer KiB", "ratio")
+        yield _columns([idle_head, *(_memory_cells(row) for row in result.memory)])
+    if result.resident:
+        yield "\n".join(f"{item.process} idle: {item.mib:.1f} MiB" for item in result.resident)
+    yield _columns([("bar", "at most", "measured", ""), *(_bar_cells(bar) for bar in result.bars)])
+    yield notes(result)
+
+
+def notes(result: Result) -> str:
+    """Return what to know before one believes the figures."""
+    lines = []
+    noisy = [row for row in result.rows if row.others_share > NOISY]
+    if noisy:
+        lines.append(
+            f"The machine was not quiet: in {len(noisy)} of {len(result.rows)} rows others used more than {NOISY:.0%} "
+            f"of the proxies' core (load average before: {result.machine['load_average_before']})."
+        )
+    void = sum(row.void for row in result.rows)
+    if void:
+        lines.append(f"{void} runs are void, because operations failed; they count nowhere.")
+    lines.append(f"{result.rounds} rounds of {result.seconds} s; medians; us is CPU per operation (per GiB for bulk).")
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.scenario,
+        str(row.connections),
+        row.peer,
+        _figure(row.cpu_us_per_request),
+        _figure(row.peer_cpu_us_per_request),
+        _ratio(row.ratio),
+        "" if row.spread is None else f"{row.spread[0]:.2f}-{row.spread[1]:.2f}",
+        _figure(row.rate),
+        _figure(row.peer_rate),
+        f"{row.saturated}/{row.peer_saturated}",
+        "; ".join(_remarks(row)),
+    )
+
+
+def _remarks(row: Row) -> Iterator[str]:
+    if row.void:
+        yield f"{row.void} void"
+    if row.others_share > NOISY:
+        yield f"others {row.others_share:.0%}"
+
+
+def _memory_cells(row: MemoryRow) -> tuple[str, ...]:
+    return (
+        row.what,
+        str(row.connections),
+        row.peer,
+        _figure(row.kib),
+        _figure(row.peer_kib),
+        _ratio(row.ratio),
+    )
+
+
+def _bar_cells(bar: Bar) -> tuple[str, ...]:
+    measured = "-" if bar.measured is None else f"{bar.measured:.2f}"
+    verdict = "not measured" if bar.passed is None else "ok" if bar.passed else "MISSED"
+    return (bar.name, f"{bar.limit:g} {bar.unit}", measured, verdict)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "void"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "void" if value is None else f"{value:.2f}"
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+# -- markdown -------------------------------------------------------------------------------------------------------
+
+
+def markdown(result: Result, name: str) -> str:
+    """Return the tables of the documentation.
+
+    Args:
+        result: what was measured.
+        name: of its file.
+    """
+    machine = result.machine
+    where = (
+        f"Measured {result.date} at commit {result.commit or 'unknown'} ({name}): {machine['cpu']}, kernel "
+        f"{machine['kernel']}, Python {machine['python']}, {machine['openssl']}, Envoy {machine['envoy']}; "
+        f"{result.rounds} rounds of {result.seconds} s."
+    )
+    rows = _pipe(
+        ("scenario", "connections", "peer", "CPU µs", "peer's", "ratio", "spread", "full core"),
+        (_markdown_cells(row) for row in result.rows),
+    )
+    memory = _pipe(
+        ("idle connections", "peer", "KiB each", "peer's", "ratio"),
+        (_memory_cells(row)[:1] + _memory_cells(row)[2:] for row in result.memory),
+    )
+    return "\n\n".join([where, rows, memory, _residents(result.resident), bars_markdown(result.bars), notes(result)])
+
+
+def _markdown_cells(row: Row) -> tuple[str, ...]:
+    cells = _cells(row)
+    return (f"`{cells[0]}`", *cells[1:7], cells[9])
+
+
+def _residents(resident: Iterable[Resident]) -> str:
+    return "Resident memory, idle: " + ", ".join(f"{item.process} {item.mib:.1f} MiB" for item in resident) + "."
+
+
+def bars_markdown(bars: Iterable[Bar]) -> str:
+    """Return the bars as a table."""
+    return _pipe(("bar", "at most", "measured", ""), (_bar_cells(bar) for bar in bars))
+
+
+def _pipe(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
