@@ -1,17 +1,13 @@
-"""What the leader asks of the API server: the seam to the Kubernetes client."""
+"""What the leader asks of the API server: the seam to the Kubernetes client (`weft_operator.apiserver` implements it)."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from weft_operator.apiserver.errors import ConflictError, ExistsError
+
+__all__ = ["Body", "ConflictError", "ExistsError", "Store"]
+
 Body = dict[str, Any]  # a Kubernetes object: JSON whose shape the API server knows
-
-
-class ConflictError(Exception):
-    """Somebody else wrote the object since it was read (409)."""
-
-
-class ExistsError(Exception):
-    """There is an object of this name already (409)."""
 
 
 class Store(Protocol):
