@@ -10,9 +10,10 @@ ARGS ?=
 PACKAGES_RUN := python3-venv iptables nftables iproute2 ipset
 PACKAGES_DEMO := $(PACKAGES_RUN) curl tcpdump
 PACKAGES_TEST := $(PACKAGES_DEMO) procps
+PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick fuzz clean
+.PHONY: help setup demo test lint types unit perf perf-quick fuzz images clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +63,10 @@ perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
 
 fuzz: $(VENV)/.ready  ## fuzz the parsers (ARGS="--seconds 600")
 	@$(BIN)/python tests/conformance/http1/fuzz.py $(ARGS)
+
+images: $(VENV)/.ready  ## container images as OCI archives in dist/images, without Docker (ARGS="agent --gzip")
+	$(call packages,$(PACKAGES_IMAGES))
+	@$(BIN)/python -m manifests.image --allow-newer build $(ARGS)
 
 clean:  ## remove what the targets made in this folder
 	@rm -rf $(VENV) .tox build dist .mypy_cache .ruff_cache .hypothesis perf/out

@@ -29,7 +29,7 @@ ARCHITECTURES: Final[Mapping[str, str]] = {"x86_64": "amd64", "aarch64": "arm64"
 """Debian's names by the machine's."""
 _HEADER: Final = """\
 # Debian packages of the images: set, architecture, package, version, SHA-256.
-# Written by `python manifests/image/build.py lock`; do not edit.
+# Written by `python -m manifests.image lock`; do not edit.
 """
 _INSTALL: Final = re.compile(r"^Inst (\S+) \((\S+) ")
 
@@ -143,7 +143,7 @@ class Apt:
             self._run("apt-get", "download", *names, cwd=place)
         except DebianError as exc:
             raise DebianError(
-                f"{exc}\nIf the mirror has newer versions now: `python manifests/image/build.py lock`, look at the difference "
+                f"{exc}\nIf the mirror has newer versions now: `python -m manifests.image lock`, look at the difference "
                 f"and commit it; or name an older state of the archive, as --mirror '{SNAPSHOT}'"
             ) from exc
         by_digest = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in place.glob("*.deb")}

@@ -4,8 +4,8 @@ Theory. An image has four layers, from what changes least to what changes most: 
 this image, locked Python packages, Weft. The first is the same in every image, so a node stores it once.
 
 Nothing gets in that is not named here: the closure of Debian packages is taken without those of `LEFT_OUT` (package
-management, terminals, databases that Python's standard library can talk to and we do not), and the builder checks that every
-shared library that any file asks for is there. No shell, no package manager, no setuid file.
+management, terminals, Berkeley DB), and the builder checks that every shared library that any file asks for is there. No
+shell, no package manager, no setuid file.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,8 @@ WORKER: Final = 65534
 
 BASE: Final = "python"
 """Name of the first layer's set of Debian packages; the tools of an image have its name."""
-BASE_PACKAGES: Final = ("libpython3.11-stdlib", "python3.11-minimal")
+BASE_PACKAGES: Final = ("libpython3.11-stdlib", "libstdc++6", "python3.11-minimal")
+"""`libstdc++6` is for google-re2."""
 
 BASE_LEFT_OUT: Final[Mapping[str, str]] = {
     "dpkg": "package management",
@@ -43,7 +44,6 @@ BASE_LEFT_OUT: Final[Mapping[str, str]] = {
     "libpcre2-8-0": "dpkg's",
     "libreadline8": "terminals",
     "libselinux1": "dpkg's",
-    "libsqlite3-0": "SQLite, for the module sqlite3",
     "libtinfo6": "terminals",
     "libtirpc-common": "NIS",
     "libtirpc3": "NIS",
@@ -71,7 +71,6 @@ BASE_WITHOUT: Final = (
     "usr/lib/python3.11/idlelib/",
     "usr/lib/python3.11/lib-dynload/_curses*.so",
     "usr/lib/python3.11/lib-dynload/_dbm*.so",
-    "usr/lib/python3.11/lib-dynload/_sqlite3*.so",
     "usr/lib/python3.11/lib-dynload/_test*.so",
     "usr/lib/python3.11/lib-dynload/_xx*.so",
     "usr/lib/python3.11/lib-dynload/nis*.so",
@@ -79,7 +78,6 @@ BASE_WITHOUT: Final = (
     "usr/lib/python3.11/lib2to3/",
     "usr/lib/python3.11/pydoc_data/",
     "usr/lib/python3.11/sitecustomize.py",
-    "usr/lib/python3.11/sqlite3/",
     "usr/lib/python3.11/test/",
     "usr/lib/python3.11/tkinter/",
     "usr/lib/python3.11/turtle*",
@@ -100,7 +98,7 @@ class Recipe:
     name: str
     title: str
     tools: tuple[str, ...] = ()
-    """Debian packages beside the first layer's."""
+    """Debian packages beside the first layer's, with those of `BASE_LEFT_OUT` that they do need."""
     tools_without: tuple[str, ...] = ()
     """Files of these that stay out."""
     extra: str = ""
@@ -130,13 +128,14 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         Recipe(
             name="agent",
             title="Weft: the agent of a node, and the capture gate of its pods",
-            tools=("iptables", "ipset", "nftables"),
+            tools=("iptables", "ipset", "libmd0", "libtinfo6", "nftables"),
             tools_without=(
                 "etc/",
                 "lib/systemd/",
                 "usr/bin/",
                 "usr/share/",
                 "usr/lib/systemd/",
+                "usr/sbin/*-apply",
                 "usr/sbin/nfnl_osf",
                 "var/",
             ),
@@ -156,8 +155,25 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         Recipe(
             name="demo",
             title="Weft: programs for pods of the examples",
-            tools=("curl",),
-            tools_without=("etc/", "lib/systemd/", "usr/share/", "usr/bin/c_rehash", "usr/bin/openssl", "var/"),
+            tools=(
+                "curl",
+                "libcom-err2",
+                "libgssapi-krb5-2",
+                "libk5crypto3",
+                "libkeyutils1",
+                "libkrb5-3",
+                "libkrb5support0",
+                "libzstd1",
+            ),
+            tools_without=(
+                "etc/",
+                "lib/systemd/",
+                "usr/bin/c_rehash",
+                "usr/bin/openssl",
+                "usr/lib/*/sasl2/",
+                "usr/share/",
+                "var/",
+            ),
             requirements=("h11",),
             packages=("weft_lab/__init__.py", "weft_lab/demo"),
             programs=("weft-demo",),

@@ -101,6 +101,7 @@ def read_tar(data: bytes) -> Tree:
 
 def write_folder(tree: Mapping[str, Node], root: Path) -> None:
     """Write the tree into a directory, which may hold other layers already; owners are whoever does it."""
+    root.mkdir(parents=True, exist_ok=True)
     whole = with_parents(tree)
     for path in sorted(whole):
         place = root / path

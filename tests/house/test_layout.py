@@ -19,7 +19,10 @@ HARD_CAP_LINES = 600
 FUNCTION_CAP_LINES = 80
 
 modules = sorted(path for holder in HOLDERS for path in (ROOT / holder).rglob("*.py"))
-everything = [*modules, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "perf").rglob("*.py"))]
+everything = [
+    *modules,
+    *(path for top in ("manifests", "tests", "perf") for path in sorted((ROOT / top).rglob("*.py"))),
+]
 
 
 def relative(path: Path) -> str:
