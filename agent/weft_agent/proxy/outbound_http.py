@@ -4,6 +4,9 @@ Theory: the planner serves one caller's connection, the pools belong to the call
 (threat T12). A request goes where its route says, then to the less busy of two endpoints. On this node the destination's
 inbound policy is asked before anything is sent; elsewhere its agent asks, and its HTTP answer is passed on like any other. An
 endpoint that could not be reached (nothing was processed there) is replaced by another, at most twice.
+
+A route's `request` timeout is the session's, over all attempts; its `backendRequest` timeout is kept here, begins anew with each
+attempt (connecting included) and ends with the last byte of the answer. Both are over when a connection switches protocols.
 """
 
 import time
@@ -24,7 +27,7 @@ from weft_contract.resources import Endpoint
 from weft_core.balance import EndpointState, pick, state_of
 from weft_core.canonical import canonical_host, canonical_target
 from weft_core.decision import Denied
-from weft_core.errors import ConnectTimeoutError, NoEndpointsError, WeftError
+from weft_core.errors import ConnectTimeoutError, NoEndpointsError, ResponseTimeoutError, WeftError
 from weft_core.facts import RequestFacts
 from weft_core.http1 import RequestHead, ResponseHead
 from weft_core.policy.egress import leave
@@ -47,9 +50,9 @@ class OutboundHttp:
     """
 
     __slots__ = (
-        "_address", "_admission", "_context", "_destination", "_dial", "_endpoint", "_forward", "_generation",
-        "_meters", "_others", "_pod", "_router", "_session", "_source", "_state", "_timer", "_tried", "_tunnels",
-        "_wanted",
+        "_address", "_admission", "_algorithm", "_attempt", "_context", "_destination", "_dial", "_endpoint", "_forward",
+        "_generation", "_meters", "_others", "_pod", "_router", "_session", "_source", "_state", "_timer", "_tried",
+        "_tunnels", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -79,6 +82,8 @@ class OutboundHttp:
         self._dial: Dial | None = None
         self._wanted: Wanted | None = None
         self._timer: Timer | None = None
+        self._attempt: Timer | None = None
+        self._algorithm = "RANDOM"
         self._others = False
         context.flows.add(self)
 
@@ -123,6 +128,7 @@ class OutboundHttp:
             if isinstance(backend, Refused):
                 session.fail(backend.error)
             else:
+                self._algorithm = backend.algorithm
                 self._send(session, head, self._context.of_family(backend.endpoints, self._address[0]))
         elif isinstance(outcome, Refused):
             session.route = outcome.route
@@ -236,10 +242,6 @@ class OutboundHttp:
         backend = self._context.snapshot.backend(self._forward)
         return self._context.of_family(backend.endpoints, self._address[0]) if not isinstance(backend, Refused) else ()
 
-    def _algorithm(self) -> str:
-        destination = self._destination
-        return destination.entry.algorithm if isinstance(destination, ToService) else "RANDOM"
-
     def _redirect(self, session: Session, outcome: RedirectTo, target: bytes, host: bytes) -> None:
         self._forward = outcome
         session.route = outcome.route
@@ -255,18 +257,21 @@ class OutboundHttp:
             endpoint: Endpoint | None = endpoints[0]
         else:
             endpoint = pick(
-                endpoints, self._algorithm(), context.states, context.rng.getrandbits(32), self._tried or (),
+                endpoints, self._algorithm, context.states, context.rng.getrandbits(32), self._tried or (),
                 now=context.reactor.now,
             )  # fmt: skip
         if endpoint is None:
-            session.fail(
-                NoEndpointsError(f"no endpoint of {self._destination.service or self._address[0]} is left to try")
-            )
+            forward = self._forward
+            backend = f"{forward.service}:{forward.port}" if isinstance(forward, Forward) else self._address[0]
+            session.fail(NoEndpointsError(f"no endpoint of {backend} is left to try"))
             return
         self._endpoint = endpoint
         self._others = len(endpoints) > 1
         state = self._state = state_of(context.states, endpoint)
         state.started()
+        forward = self._forward
+        if isinstance(forward, Forward) and forward.backend_timeout_s is not None:
+            self._attempt = context.reactor.after(forward.backend_timeout_s, self._took_too_long)
         target_pod = context.local(endpoint.address)
         if target_pod is not None and not self._admitted(session, head, target_pod, endpoint):
             return
@@ -349,6 +354,15 @@ class OutboundHttp:
         where = f"{endpoint.address} port {endpoint.port}" if endpoint is not None else "the endpoint"
         self._failed(ConnectTimeoutError(f"no answer from {where} in {self._context.limits.connect_timeout_s:g} s"))
 
+    def _took_too_long(self) -> None:
+        """End an exchange whose backend was given its time; what it may have processed is never sent again."""
+        self._attempt = None
+        session = self._session
+        if session is None or session.switched:
+            return
+        self._forget_attempt()
+        session.fail(ResponseTimeoutError("the route's backendRequest timeout passed"))
+
     def _forget_attempt(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -382,6 +396,9 @@ class OutboundHttp:
         session.fail(error)
 
     def _done_with_endpoint(self) -> None:
+        if self._attempt is not None:
+            self._attempt.cancel()
+            self._attempt = None
         if self._state is not None:
             self._state.finished()
             self._state = None

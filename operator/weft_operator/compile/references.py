@@ -6,12 +6,15 @@ callers of its Service reach a third party's, and make one exception: a route ma
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from weft_contract.labels import GATEWAY_GROUP
 from weft_contract.objects import BackendReference, ParentReference, ReferenceGrant, RouteObject
 from weft_contract.objects.check.route import is_service_parent
 from weft_contract.resources import Service
+from weft_contract.resources.service import ServicePort
+from weft_contract.resources.workload import Protocol
 from weft_operator.compile.results import Verdict
 
 
@@ -27,6 +30,39 @@ class ResolvedParent:
     every_port: bool
     """Whether the reference named no port."""
     consumer_namespace: str | None
+    unheard: tuple[ServicePort, ...] = ()
+    """Selected ports on which routes of this kind are not carried out, because of what the port is declared to speak."""
+
+
+CARRIED_OUT: Final[Mapping[str, frozenset[Protocol]]] = {
+    "HTTPRoute": frozenset({"auto", "http"}),
+    "GRPCRoute": frozenset(),
+    "TLSRoute": frozenset({"auto", "http", "http2", "grpc", "tcp", "tls"}),
+    "TCPRoute": frozenset({"auto", "http", "http2", "grpc", "tcp", "tls"}),
+}
+"""Which protocols of a port agents apply a kind of route to. Requests of HTTP/2 are passed on as bytes in this release, so
+they are not told apart; TLSRoute is refused by its own rules (`weft_contract.objects.check.route`)."""
+
+
+def heard(parent: ResolvedParent, kind: str, services: Mapping[str, Service]) -> ResolvedParent | Verdict:
+    """Leave a parent the ports on which a kind of route is carried out, so that no route is accepted and then ignored."""
+    declared = {port.port: port for port in services[parent.service].ports}
+    ports = tuple(port for port in parent.ports if declared[port].protocol in CARRIED_OUT[kind])
+    unheard = tuple(declared[port] for port in parent.ports if port not in ports)
+    if not ports:
+        message = f"spec.parentRefs: {unheard_message(kind, parent.service, unheard)}"
+        return Verdict(holds=False, reason="UnsupportedValue", message=message)
+    return replace(parent, ports=ports, every_port=parent.every_port and not unheard, unheard=unheard)
+
+
+def unheard_message(kind: str, service: str, ports: tuple[ServicePort, ...]) -> str:
+    """Say why a kind of route has no effect on ports of a Service, and what happens to their traffic instead."""
+    if not CARRIED_OUT[kind]:
+        why = "this release does not look into HTTP/2 requests"
+        return f"{kind} is not supported yet: {why}; calls go to Service {service} as without it"
+    listed = ", ".join(f"port {port.port} (declared {port.protocol})" for port in ports)
+    why = "no request of it is looked at; declare it http, or nothing, if it is HTTP/1.1"
+    return f"{kind} has no effect on {listed} of Service {service}: {why}"
 
 
 def resolve_parent(

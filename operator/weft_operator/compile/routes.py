@@ -18,7 +18,14 @@ from weft_contract.problems import Problem
 from weft_contract.resources import HttpRule, Route, RouteParent, Service, TcpRule, resource_key
 from weft_core.routing import broken_route, compile_route
 from weft_core.text import UncompilableError
-from weft_operator.compile.references import BackendResolver, ResolvedParent, resolve_parent, service_parents
+from weft_operator.compile.references import (
+    BackendResolver,
+    ResolvedParent,
+    heard,
+    resolve_parent,
+    service_parents,
+    unheard_message,
+)
 from weft_operator.compile.results import ACCEPTED, RESOLVED, ObjectResult, ParentResult, Verdict
 from weft_operator.compile.route_rules import grpc_rule, http_rule, stream_rule
 from weft_operator.compile.services import is_headless
@@ -96,6 +103,8 @@ def _parents(
         if isinstance(found, ResolvedParent) and is_headless(view.services[found.service]):
             message = f"Service {found.service} is headless: it has no address that calls could be recognised by"
             yield Verdict(holds=False, reason="NoMatchingParent", message=message)
+        elif isinstance(found, ResolvedParent):
+            yield heard(found, route.kind, services)
         else:
             yield found
 
@@ -137,7 +146,7 @@ class RouteCompiler:
             resolved_refs=resolved,
             parents=tuple(outcomes),
             resource=resource_key(resource) if taken else "",
-            problems=(*self._warnings(route, outcomes), *self._tcp_warnings(route, item)),
+            problems=(*self._warnings(route, outcomes), *self._unheard_warnings(route, item)),
         )
         return CompiledRoute(resource=_with_parents(resource, taken) if taken else None, result=result)
 
@@ -191,22 +200,20 @@ class RouteCompiler:
         return (ACCEPTED if broken is None else _refusal(broken)), entries
 
     def _warnings(self, route: RouteObject, outcomes: list[ParentResult]) -> Iterator[Problem]:
+        broken = self._view.broken.get((route.kind, route.metadata.key))  # has been reported as an error already
         for outcome in outcomes:
-            if outcome.accepted.reason in ("NoMatchingParent", "Conflicted"):
-                message = f"{outcome.accepted.message} ({outcome.accepted.reason})"
+            if not outcome.accepted.holds and outcome.accepted.message != broken:
+                message = f"{outcome.accepted.message.removeprefix('spec.parentRefs: ')} ({outcome.accepted.reason})"
                 yield self._problem(route, "$.spec.parentRefs", message)
         if outcomes and not outcomes[0].resolved_refs.holds:
             verdict = outcomes[0].resolved_refs
             yield self._problem(route, "$.spec.rules", f"{verdict.message} ({verdict.reason}); its share is refused")
 
-    def _tcp_warnings(self, route: RouteObject, item: Attached) -> Iterator[Problem]:
-        """Warn of HTTP routes on ports that are declared to be no HTTP, where agents do not look at requests."""
-        if not isinstance(route, HTTPRoute | GRPCRoute):
-            return
-        for service, port, _ in item.places():
-            declared = next(entry.protocol for entry in self._services[service].ports if entry.port == port)
-            if declared in ("tcp", "tls"):
-                message = f"port {port} of Service {service} is declared {declared}, so no request of it is looked at"
+    def _unheard_warnings(self, route: RouteObject, item: Attached) -> Iterator[Problem]:
+        """Warn of the ports among those chosen on which the route has no effect."""
+        for parent in item.parents:
+            if isinstance(parent, ResolvedParent) and parent.unheard:
+                message = unheard_message(route.kind, parent.service, parent.unheard)
                 yield self._problem(route, "$.spec.parentRefs", message)
 
     def _problem(self, route: RouteObject, path: str, message: str) -> Problem:

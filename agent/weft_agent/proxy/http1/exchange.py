@@ -97,3 +97,8 @@ class Exchange:
         self.upstream_address = ""
         self.deadline = reactor.now + limits.http_idle_timeout_s
         self.wheel_at = OUTSIDE
+
+    @property
+    def switched(self) -> bool:
+        """Whether the connection has become an opaque relay, for which no timeout of a route holds."""
+        return self._state == RAW

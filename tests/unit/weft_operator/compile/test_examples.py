@@ -9,7 +9,7 @@ from weft_operator.compile import Compiled, compile_cluster, read_documents, rea
 from weft_testing.objects import scheduled
 
 _EXAMPLES = sorted((Path(__file__).parents[4] / "manifests" / "examples").glob("*.yaml"))
-_EXPECTED = {"canary", "default-deny", "demo", "foo-at-10-qps", "probes", "strict", "tcp"}
+_EXPECTED = {"canary", "default-deny", "demo", "foo-at-10-qps", "probes", "routes", "strict", "tcp"}
 
 
 def _compiled(name: str) -> Compiled:

@@ -189,18 +189,29 @@ def _parents_of(routes: Routes) -> dict[str, tuple[RouteParent, ...]]:
 
 def test_of_two_kinds_on_one_port_the_more_specific_is_applied() -> None:
     bodies = [
-        o.route("h", [o.parent("web")], [_RULE]),
-        o.route("g", [o.parent("web", port=80)], [_RULE], kind="GRPCRoute"),
-        o.route("t", [o.parent("web", port=81)], [_RULE], kind="TCPRoute"),
+        o.route("h", [o.parent("web", port=80)], [_RULE]),
+        o.route("t", [o.parent("web", port=80)], [_RULE], kind="TCPRoute"),
+        o.route("s", [o.parent("web", port=81)], [_RULE], kind="TCPRoute"),
     ]
     for ordered in (bodies, bodies[::-1]):
         routes = _routes(*ordered)
-        assert _parents_of(routes) == {
-            "GRPCRoute": (RouteParent(service="shop/web", port=80),),
-            "HTTPRoute": (RouteParent(service="shop/web", port=81),),
+        assert {(item.name, item.parents) for item in routes.resources} == {
+            ("h", (RouteParent(service="shop/web", port=80),)),
+            ("s", (RouteParent(service="shop/web", port=81),)),
         }
-        reasons = {item.kind: item.accepted.reason for item in routes.results}
-        assert reasons == {"GRPCRoute": "Accepted", "HTTPRoute": "Accepted", "TCPRoute": "Conflicted"}
+        reasons = {item.name: item.accepted.reason for item in routes.results}
+        assert reasons == {"h": "Accepted", "s": "Accepted", "t": "Conflicted"}
+
+
+def test_grpc_routes_are_not_accepted_and_take_nothing_away_from_others() -> None:
+    routes = _routes(
+        o.route("g", [o.parent("web", port=80)], [_RULE], kind="GRPCRoute"), o.route("h", [o.parent("web")], [_RULE])
+    )
+    assert _parents_of(routes) == {"HTTPRoute": (RouteParent(service="shop/web"),)}
+    verdicts = {item.kind: item.accepted for item in routes.results}
+    assert (verdicts["GRPCRoute"].holds, verdicts["GRPCRoute"].reason) == (False, "UnsupportedValue")
+    assert "GRPCRoute is not supported yet" in verdicts["GRPCRoute"].message
+    assert [problem.subject for problem in routes.problems] == ["GRPCRoute shop/g"]
 
 
 def test_producers_and_consumers_do_not_conflict() -> None:
@@ -216,8 +227,11 @@ def test_routes_of_one_kind_share_a_port() -> None:
     assert len(routes.resources) == 2
 
 
-def test_http_routes_on_ports_declared_tcp_are_warned_of() -> None:
-    _, result = _one(o.route("r", [o.parent("sql")], [_RULE]))
+def test_http_routes_on_ports_whose_requests_are_not_looked_at_are_not_accepted() -> None:
+    resource, result = _one(o.route("r", [o.parent("sql")], [_RULE]))
+    assert resource is None
+    assert (result.accepted.holds, result.accepted.reason) == (False, "UnsupportedValue")
+    assert "spec.parentRefs: HTTPRoute has no effect on port" in result.accepted.message
     assert "declared tcp" in result.problems[0].message
     _, result = _one(o.route("r", [o.parent("sql")], [_RULE], kind="TCPRoute"))
     assert result.problems == ()
