@@ -23,9 +23,8 @@ from typing import Any, Final, Literal, TypeAlias
 import aiohttp
 import msgspec
 
-from weft_operator.apiserver.access import Access
+from weft_operator.access import Access, ApiError, NotFoundError, UnreachableError, error_of
 from weft_operator.apiserver.connection import Identity
-from weft_operator.apiserver.errors import ApiError, NotFoundError, UnreachableError, error_of
 
 Body = dict[str, Any]  # a Kubernetes object: JSON whose shape the API server knows
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

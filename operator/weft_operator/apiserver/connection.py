@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import structlog
 
-from weft_operator.apiserver.access import REREAD_S, Access, AccessError, Credentials
+from weft_operator.access.credentials import REREAD_S, Access, AccessError, Credentials
 
 _log = structlog.get_logger("weft_operator.apiserver")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from weft_operator.apiserver.errors import ConflictError, ExistsError
+from weft_operator.access import ConflictError, ExistsError
 
 __all__ = ["Body", "ConflictError", "ExistsError", "Store"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from weft_operator.access.credentials import REREAD_S
 from weft_operator.apiserver import AccessError, Credentials, InCluster, Kubeconfig
-from weft_operator.apiserver.access import REREAD_S
 from weft_operator.apiserver.connection import Identity
 from weft_testing.cluster.pki import Authority
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import yaml
 
-from weft_operator.apiserver.access import AccessError, Credentials, read_text
+from weft_operator.access.credentials import AccessError, Credentials, read_text
 
 _UNSUPPORTED: Final = ("exec", "auth-provider", "username", "password", "as")
 
