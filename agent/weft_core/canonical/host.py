@@ -13,7 +13,7 @@ HOST_BYTES_MAX: Final = 253
 _PORT_MAX: Final = 65535
 
 _PARTS: Final = re.compile(
-    rb"(?:([A-Za-z0-9_\-]++(?:\.[A-Za-z0-9_\-]++)*+)\.?+|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{0,5}+))?+"
+    rb"(?:([A-Za-z0-9_\-]++(?:\.[A-Za-z0-9_\-]++)*)\.?+|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{0,5}+))?"
 ).fullmatch
 _memory: dict[bytes, bytes] = {}
 

@@ -23,7 +23,7 @@ from typing import Final
 
 from weft_core.canonical.refusals import refused
 
-_CLEAN: Final = re.compile(rb"/|(?:/\.?[A-Za-z0-9_~!$&'()*+,=:@\-][A-Za-z0-9._~!$&'()*+,=:@\-]*+)++/?+").fullmatch
+_CLEAN: Final = re.compile(rb"/|(?:/\.?[A-Za-z0-9_~!$&'()*+,=:@\-][A-Za-z0-9._~!$&'()*+,=:@\-]*+)+/?+").fullmatch
 """Canonical as it is: no escape, no parameter, no empty segment, no segment of dots alone."""
 _CHARACTERS: Final = re.compile(rb"/[!\"$->@-~]*+").fullmatch
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})?").sub

@@ -22,7 +22,7 @@ _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _ALPN: Final = 16
 _HOST_NAME: Final = 0
-_NAME: Final = re.compile(rb"[A-Za-z0-9_\-]{1,63}(?:\.[A-Za-z0-9_\-]{1,63})*+\.?").fullmatch
+_NAME: Final = re.compile(rb"[A-Za-z0-9_\-]{1,63}(?:\.[A-Za-z0-9_\-]{1,63})*\.?").fullmatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ _SIZE_DIGITS: Final = 14
 _SIZE: Final = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,12})\r\n|0\r\n\r\n").match
 _END_AND_SIZE: Final = re.compile(rb"\r\n(?:([1-9A-Fa-f][0-9A-Fa-f]{0,12})\r\n|0\r\n\r\n)").match
 _LINE_FEED: Final = re.compile(rb"\n").search
-_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
-_EXTENSION: Final = rb";[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+"
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]++)(?:" + _EXTENSION + rb"(?:[ \t]*+" + _EXTENSION + rb")*+)?+").fullmatch
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSION: Final = rb";[ \t]*+" + TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?"
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]++)(?:" + _EXTENSION + rb"(?:[ \t]*+" + _EXTENSION + rb")*)?").fullmatch
 """No white space behind the size, extension or not: where one parser skips it, another ends the number (RFC 9112 §7.1.1
 calls it bad and lets it be parsed)."""
 _SIZE_THEN_EXTENSION: Final = re.compile(rb"[0-9A-Fa-f]++;").match

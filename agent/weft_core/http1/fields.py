@@ -21,7 +21,7 @@ _ALONE: Final = {
     spelling: frozenset({spelling.lower()}) for spelling in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
 }
 """What nearly every Connection says."""
-_PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++(?:/[!#$%&'*+\-.^_`|~0-9a-z]++)?+").fullmatch
+_PROTOCOL: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++(?:/[!#$%&'*+\-.^_`|~0-9a-z]++)?").fullmatch
 _IS_OURS: Final = re.compile(OURS).match
 
 

@@ -105,3 +105,21 @@ def test_matching_is_linear(piece: bytes) -> None:
         return best
 
     assert cost(20_000) < 200 * max(cost(1_000), 1e-6)
+
+
+@pytest.mark.parametrize("data", [b"A: b\r\nX:", b"A: b\r\nX: y", b"A: b\r\nX: y\r", b"A: b\r\nX", b"X:"])
+def test_a_line_without_its_end_is_no_field_line(data: bytes) -> None:
+    """Python before 3.11.5 took the middle of a failed round of a possessive group for its end."""
+    assert IS_FIELD_LINES(data) is None
+
+
+@pytest.mark.parametrize("host", [b"a..", b"a.b..", b"a.:", b"a..:80"])
+def test_one_dot_may_end_a_host(host: bytes) -> None:
+    assert (IS_HOST(host) is not None) == (host == b"a.:")
+
+
+def test_a_name_longer_than_any_is_refused_in_linear_time() -> None:
+    began = time.process_time()
+    assert IS_HOST(b"a." * 100_000 + b"/") is None
+    assert IS_FIELD_LINES(b"a:b\r\n" * 100_000 + b"x") is None
+    assert time.process_time() - began < 1.0
