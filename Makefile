@@ -61,8 +61,8 @@ perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
 	$(call packages,$(PACKAGES_PERF))
 	@$(BIN)/python perf/run.py --quick $(ARGS)
 
-fuzz: $(VENV)/.ready  ## fuzz the parsers (ARGS="--seconds 600")
-	@$(BIN)/python tests/conformance/http1/fuzz.py $(ARGS)
+fuzz: $(VENV)/.ready  ## fuzz the parsers of hostile bytes (ARGS="--seconds 600")
+	@$(BIN)/python tests/conformance/fuzz.py $(ARGS)
 
 images: $(VENV)/.ready  ## container images as OCI archives in dist/images, without Docker (ARGS="agent --gzip")
 	$(call packages,$(PACKAGES_IMAGES))

@@ -2,22 +2,27 @@
 
 Theory: no coverage instrument is needed where every input ends in a named verdict: the verdict, together with how many
 messages were read and what shape they had, tells whether an input reached something new. Such inputs join the pool, so
-that rare verdicts are searched around. A promise is a function over bytes that raises if it is broken.
+that rare verdicts are searched around. A promise is a function over bytes that raises if it is broken. An input that takes
+longer than `SLOW_S` of CPU time is a broken promise, too: one that never ends is interrupted by a timer of the process's CPU
+time, so that neither an endless loop nor a busy machine goes unnoticed for the other.
 """
 
 import ast
+import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import FrameType
 
 from weft_testing.http1_mutations import mutate
 
 SLOW_S = 1.0
-"""One input may not take longer: a hang is a failure."""
+"""CPU seconds: one input may not take longer, a hang is a failure."""
 POOL_BYTES_MAX = 1000
 ROUND = 200
 
@@ -26,7 +31,7 @@ ROUND = 200
 class FuzzTarget:
     """Something that takes bytes.
 
-    Other rooms add theirs to the list that `tests/conformance/http1/fuzz.py` runs.
+    Other rooms add theirs to the list that `tests/conformance/fuzz.py` runs.
     """
 
     name: str
@@ -45,6 +50,11 @@ class Failure:
     target: str
     data: bytes
     report: str
+    hang: bool = False
+
+
+class HangError(BaseException):
+    """An input took too long; no `except Exception` of what is tried can swallow it."""
 
 
 def load(path: Path) -> list[bytes]:
@@ -70,19 +80,38 @@ def start(target: FuzzTarget, corpus: Sequence[bytes], rng: Random) -> Failure |
 def try_one(target: FuzzTarget, data: bytes, rng: Random) -> Failure | None:
     """Run one input; what is new joins the pool."""
     target.runs += 1
-    began = time.perf_counter()
+    began = time.process_time()
     try:
-        signature = target.check(data, rng)
+        with _interrupted():
+            signature = target.check(data, rng)
+    except HangError:
+        return Failure(target.name, data, traceback.format_exc(), hang=True)
     except Exception:  # whatever is raised is the finding
         return Failure(target.name, data, traceback.format_exc())
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     if took > SLOW_S:
-        return Failure(target.name, data, f"took {took:.1f} s")
+        return Failure(target.name, data, f"took {took:.1f} s of CPU time", hang=True)
     if signature not in target.seen:
         target.seen.add(signature)
         if len(data) <= POOL_BYTES_MAX:
             target.pool.append(data)
     return None
+
+
+@contextmanager
+def _interrupted() -> Iterator[None]:
+    """Raise `HangError` in the block once it has used far more than the CPU time allowed."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise HangError(f"not done after {2 * SLOW_S:g} s of CPU time")
+
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, 2 * SLOW_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def run(targets: Sequence[FuzzTarget], corpora: dict[str, Path], *, seconds: float, seed: int) -> Failure | None:
@@ -111,10 +140,20 @@ def run(targets: Sequence[FuzzTarget], corpora: dict[str, Path], *, seconds: flo
     return None
 
 
-def report(targets: Sequence[FuzzTarget], failure: Failure | None) -> None:
-    """Say what was run and what was found."""
+def report(targets: Sequence[FuzzTarget], failure: Failure | None, seconds: float) -> None:
+    """Say what was run and what was found.
+
+    Args:
+        targets: that were run.
+        failure: the promise that was broken.
+        seconds: how long it took.
+    """
     for target in targets:
-        found = f"{target.runs} inputs, {len(target.seen)} different outcomes, pool of {len(target.pool)}"
-        sys.stdout.write(f"{target.name}: {found}\n")
+        found = f"{target.runs} executions, {len(target.seen)} different outcomes, pool of {len(target.pool)}"
+        sys.stdout.write(f"{target.name:16} {found}\n")
+    hangs = int(failure is not None and failure.hang)
+    crashes = int(failure is not None) - hangs
+    runs = sum(target.runs for target in targets)
+    sys.stdout.write(f"{runs} executions in {seconds:.0f} s, {crashes} crashes, {hangs} hangs\n")
     if failure is not None:
         sys.stdout.write(f"BROKEN {failure.target}: {failure.data!r}\n{failure.report}\n")

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from weft_testing import fuzzing
 from weft_testing.fuzzing import FuzzTarget, load, run, try_one
 from weft_testing.http1_targets import TARGETS
 
@@ -40,3 +41,19 @@ def test_the_fuzzer_ends(tmp_path: Path) -> None:
     target = FuzzTarget("x", (b"/",), lambda data, _rng: len(data) % 5)
     assert run([target], {"x": tmp_path / "x.txt"}, seconds=0.05, seed=1) is None
     assert len(target.seen) == 5
+
+
+def test_an_input_that_never_ends_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "SLOW_S", 0.05)
+
+    def endless(_data: bytes, _rng: Random) -> int:
+        while True:
+            try:
+                sum(range(1000))
+            except Exception:  # what is tried may catch whatever it likes
+                continue
+
+    failure = try_one(FuzzTarget("x", (b"/",), endless), b"/", Random(1))
+    assert failure is not None
+    assert failure.hang
+    assert "HangError" in failure.report
