@@ -14,7 +14,7 @@ Source: Kubernetes documentation "API Concepts" (watch, bookmarks, chunks, serve
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
@@ -155,15 +155,20 @@ class ApiServer:
     # -- collections ----------------------------------------------------------------------------------------------
 
     async def pages(
-        self, path: str, query: Mapping[str, str] | None = None, chunk: int = CHUNK
-    ) -> AsyncIterator[bytes]:
+        self, path: str, query: Mapping[str, str] | None = None, *, chunk: int = CHUNK
+    ) -> AsyncGenerator[bytes, None]:
         """Yield a collection in parts, each a List object.
+
+        Args:
+            path: the collection's.
+            query: selectors.
+            chunk: objects in one part; 0: all in one.
 
         Raises:
             ExpiredError: it changed too much meanwhile; begin again.
             NotFoundError: there is no such kind.
         """
-        asked = {**(query or {}), "limit": str(chunk)}
+        asked = {**(query or {}), **({"limit": str(chunk)} if chunk else {})}
         while True:
             page = await self.read(path, asked)
             yield page
@@ -172,7 +177,9 @@ class ApiServer:
                 return
             asked["continue"] = token
 
-    async def watch(self, path: str, version: str, query: Mapping[str, str] | None = None) -> AsyncIterator[bytes]:
+    async def watch(
+        self, path: str, version: str, query: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the events of a collection, each a line of JSON, until the server ends the watch.
 
         Args:

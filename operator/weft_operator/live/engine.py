@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from weft_contract import objects
 from weft_contract.resources import Resource, resource_key
-from weft_operator.compile import Held, ObjectResult
+from weft_operator.compile import ClusterView, Held, ObjectResult
 from weft_operator.compile.cluster import always_given, mesh_result, node_problems, node_resource, roots_problems
 from weft_operator.compile.members import Member
 from weft_operator.compile.scopes import ScopeFinder
@@ -66,6 +66,11 @@ class Engine:
         self._namespaces: dict[str, Counter[str]] = {}
         """Node to the namespaces of its members."""
         self._always: frozenset[str] = frozenset()
+
+    @property
+    def view(self) -> ClusterView:
+        """All objects as they are now. Its mappings change under it, in whatever thread `apply` runs in."""
+        return self._cluster.view
 
     def apply(
         self,
