@@ -10,11 +10,12 @@ one minute.
 
 import os
 import ssl
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+from weft_operator.access.pem_pair import load_pair
 
 REREAD_S: Final = 60.0
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -51,7 +52,7 @@ class Credentials:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             if self.certificate_pem:
-                _load_pair(context, self.certificate_pem, self.key_pem)
+                load_pair(context, self.certificate_pem, self.key_pem)
         except (ssl.SSLError, ValueError) as exc:
             raise AccessError(f"the certificates for {self.server} cannot be used: {exc}") from exc
         return context
@@ -108,10 +109,3 @@ def read_text(path: Path) -> str:
     if not text.strip():
         raise AccessError(f"{path} is empty")
     return text
-
-
-def _load_pair(context: ssl.SSLContext, certificate_pem: str, key_pem: str) -> None:
-    with tempfile.NamedTemporaryFile("w") as both:  # the ssl module takes client certificates from files only
-        both.write(f"{certificate_pem}\n{key_pem}")
-        both.flush()
-        context.load_cert_chain(both.name)

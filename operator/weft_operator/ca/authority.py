@@ -12,7 +12,7 @@ Source: RFC 5280 §4.2; SPIFFE X509-SVID §2-4; `weft_core.identity.verify` (the
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
@@ -81,6 +81,16 @@ class IssuedCertificate:
     serial: int
 
 
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """A control plane server's new certificate."""
+
+    names: tuple[str, ...]
+    chain_pem: bytes
+    """Leaf first, then the intermediate."""
+    not_after_unix_s: float
+
+
 class Authority:
     """Issues certificates of one trust domain.
 
@@ -132,6 +142,42 @@ class Authority:
         chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.certificate_pem
         not_after = certificate.not_valid_after_utc.timestamp()
         return IssuedCertificate(identity, chain, not_after, certificate.serial_number)
+
+    def issue_server(
+        self,
+        public_key: PublicKey,
+        names: Sequence[str],
+        *,
+        now_unix_s: float,
+        ttl_s: float = DEFAULT_LIMITS.certificate_ttl_s,
+    ) -> ServerCertificate:
+        """Issue a certificate for a server of the control plane. It names no workload, so no peer takes it for one.
+
+        Args:
+            public_key: the server's.
+            names: DNS names, the first of which is what people read; at least one.
+            now_unix_s: wall clock, seconds.
+            ttl_s: seconds from now; cut short where the intermediate ends first.
+
+        Raises:
+            CaError: there is no time left.
+        """
+        ends = min(now_unix_s + ttl_s, self._intermediate.not_after_unix_s)
+        if ends - now_unix_s < MIN_LEAF_TTL_S:
+            raise CaError("the intermediate has ended, or is about to: renew it")
+        begins = max(now_unix_s - _BEFORE_NOW_S, self._intermediate.certificate.not_valid_before_utc.timestamp())
+        builder = _begin(x509.Name([]), begins, ends, self._randomness).public_key(check_public_key(public_key))
+        for value, critical in (
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (_usage(digital_signature=True), True),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+            (x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), True),
+            (x509.AuthorityKeyIdentifier(self._intermediate.key_id, None, None), False),
+        ):
+            builder = builder.add_extension(value, critical=critical)
+        certificate = _sign(builder, self._intermediate)
+        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.certificate_pem
+        return ServerCertificate(tuple(names), chain, certificate.not_valid_after_utc.timestamp())
 
     def _sign_leaf(
         self, public_key: PublicKey, identity: SpiffeId, now_unix_s: float, ends_unix_s: float
