@@ -19,8 +19,7 @@ PATIENCE_S = 10.0
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("weft_operator.reflect.backoff.FIRST_S", 0.0)
-    monkeypatch.setattr(module.Backoff, "failed", lambda self: 0.0)
+    monkeypatch.setattr("weft_operator.reflect.backoff.Backoff.failed", lambda self: 0.0)
     monkeypatch.setattr(module, "ABSENT_POLL_S", 0.0)
 
 
