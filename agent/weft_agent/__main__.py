@@ -23,7 +23,28 @@ _VALUED: Final = (
         "DIR",
         "directory with NAME.json, written by `weft compile` or the operator; read again when it changes",
     ),
-    ("identity", "DIR", "directory with certificates and keys; read again when it changes"),
+    (
+        "operator",
+        "URL",
+        "https://HOST:PORT of the operator that sends configuration and certificates, instead of --config",
+    ),
+    (
+        "operator-roots",
+        "FILE",
+        "PEM of the roots that the operator's certificate must come from; read again when it changes",
+    ),
+    (
+        "token",
+        "FILE",
+        "projected service account token that the operator knows this agent by; read again when it changes",
+    ),
+    ("snapshot", "DIR", "where the last configuration of the operator is kept, on a disk (default /var/lib/weft/NAME)"),
+    (
+        "identity",
+        "DIR",
+        "directory with certificates and keys; read again when it changes (with --operator, written: a tmpfs,"
+        " default STATE/identity)",
+    ),
     ("state", "DIR", "own directory on a tmpfs (default /run/weft/NAME)"),
     ("workers", "N", "worker processes (default: one per CPU, at most 4)"),
     ("backend", "auto|nft|iptables", "how capture rules are written (default auto)"),
@@ -91,9 +112,9 @@ def collect(flags: Mapping[str, object], environment: Mapping[str, str]) -> dict
 def keeper_command(settings: Settings, control: str) -> list[str]:
     """Return the command line of the keeper; what follows the module names are control's arguments, fully spelled out."""
     paths = package_paths([*PACKAGES, control.partition(".")[0]])
-    flags = {
+    flags: dict[str, object] = {
         "node": settings.node,
-        "config": settings.config,
+        **_source_flags(settings),
         "identity": settings.identity,
         "state": settings.state,
         "workers": settings.workers,
@@ -107,6 +128,18 @@ def keeper_command(settings: Settings, control: str) -> list[str]:
     }
     arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     return command(paths, KEEPER, [paths, control, *arguments], site=False)
+
+
+def _source_flags(settings: Settings) -> dict[str, object]:
+    operator = settings.operator
+    if operator is None:
+        return {"config": settings.config}
+    return {
+        "operator": operator.url,
+        "operator-roots": operator.roots,
+        "token": operator.token,
+        "snapshot": operator.snapshot,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

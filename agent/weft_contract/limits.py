@@ -194,9 +194,41 @@ class Limits:
         4096, "records", "records waiting to be written; more are dropped and counted", "never block the data path"
     )
 
+    # -- control plane --------------------------------------------------------------------------------------------
+    operator_connect_timeout_s: float = _limit(
+        10.0, "seconds", "connection to the operator, until it has answered", "linkerd2-proxy 1-10 s, gRPC 20 s"
+    )
+    operator_backoff_first_s: float = _limit(
+        0.5, "seconds", "pause after the first failed connection to the operator; doubles", "Envoy xDS 0.5 s"
+    )
+    operator_backoff_max_s: float = _limit(
+        30.0, "seconds", "longest pause between connections to the operator", "Envoy xDS 30 s"
+    )
+    operator_ping_interval_s: float = _limit(
+        10.0, "seconds", "ping on a config stream that was silent so long", "as on tunnels"
+    )
+    operator_ping_timeout_s: float = _limit(
+        10.0, "seconds", "ping unanswered: the operator is gone, connect elsewhere", "as on tunnels"
+    )
+    snapshot_interval_s: float = _limit(
+        5.0, "seconds", "shortest time between two writes of the configuration to disk", "kubernetes.md: debounced 5 s"
+    )
+
     # -- identity -------------------------------------------------------------------------------------------------
     certificate_ttl_s: float = _limit(
         24.0 * HOURS, "seconds", "lifetime of a workload certificate", "Istio, Linkerd 24 h"
+    )
+    certificate_retry_first_s: float = _limit(
+        1.0, "seconds", "pause after the first failed request for a certificate; doubles", "a pod waits for it"
+    )
+    certificate_retry_max_s: float = _limit(
+        60.0, "seconds", "longest pause between requests for a certificate", "twelve hours are left at half life"
+    )
+    certificate_requests: int = _limit(
+        4, "requests", "for certificates that one agent has open at once", "restart storms: 110 pods a node"
+    )
+    certificate_linger_s: float = _limit(
+        300.0, "seconds", "a certificate whose last pod left is kept for the next", "rolling updates, crash loops"
     )
     clock_skew_s: float = _limit(60.0, "seconds", "tolerated difference of clocks", "linkerd check, fault F10")
     chain_length: int = _limit(5, "certificates", "peer chain, leaf included", "RUSTSEC-2023-0052")

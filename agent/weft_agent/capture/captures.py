@@ -69,6 +69,8 @@ class Captures:
         """How rules are written; None until that had to be decided."""
         self.opened: Callable[[str], None] = lambda uid: None
         """Told of each pod whose namespace is open now and whose listeners the workers have."""
+        self.shown: Callable[[], None] = lambda: None
+        """Told of each change of a pod's state."""
         self._choosing = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._limiter = trio.CapacityLimiter(THREADS)
@@ -302,3 +304,4 @@ class Captures:
             (pod.workload.namespace, pod.workload.name, pod.state): 1.0 for pod in self.pods.values()
         }
         self._metrics.replace("weft_capture_state", states)
+        self.shown()

@@ -6,38 +6,23 @@ or missing, and says so loudly. Changes are applied at most twice a second, so t
 """
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import trio
 
+from weft_agent.control.config_source import Config, Origin
 from weft_agent.control.watch import Watch
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_contract.codec import decode_document, digest, encode
 from weft_contract.problems import ContractError, Problem
-from weft_contract.resources import Node, NodeDocument, Workload
+from weft_contract.resources import Node, NodeDocument, TrustBundle, Workload
 
 LAST_GOOD: Final = "last-good.json"
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 APPLY_INTERVAL_S: Final = 0.5
-
-Origin = Literal["file", "last-good"]
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """One configuration, complete and valid."""
-
-    digest: str
-    """Content hash of the file."""
-    origin: Origin
-    node: Node
-    workloads: tuple[Workload, ...]
-    entries: Mapping[str, tuple[str, bytes]] = field(repr=False)
-    """Hash and canonical JSON by resource key: what workers are told."""
 
 
 class ConfigFiles:
@@ -66,6 +51,10 @@ class ConfigFiles:
     def reload(self) -> None:
         """Look at the file now."""
         self._watch.ask()
+
+    def degraded(self) -> Iterable[str]:
+        """Say nothing: a bad file is among the problems, and there is no one else to miss."""
+        return ()
 
     async def run(self, apply: Callable[[Config], None]) -> None:
         """Follow the file until cancelled.
@@ -168,6 +157,7 @@ def parse(data: bytes, source: str, node: str, origin: Origin) -> Config:
         origin=origin,
         node=next(spec for spec in specs if isinstance(spec, Node)),
         workloads=tuple(spec for spec in specs if isinstance(spec, Workload)),
+        bundles=tuple(spec for spec in specs if isinstance(spec, TrustBundle)),
         entries={entry.key: (entry.hash, encode(entry.spec)) for entry in document.resources},
     )
 

@@ -23,6 +23,7 @@ class Certificate:
 
     identity: str
     chain: bytes
+    not_before_unix_s: float
     not_after_unix_s: float
     digest: str
     key_fd: int

@@ -9,13 +9,13 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import trio
 
 from weft_agent.capture.captures import Captures
-from weft_agent.control.config_files import ConfigFiles
+from weft_agent.control.config_source import ConfigSource
 from weft_agent.control.fleet import Fleet
 from weft_agent.control.health import Health
 from weft_agent.control.http_server import Request, Response, json_response, problem_response
@@ -28,6 +28,9 @@ from weft_agent.telemetry.log import LEVELS, Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_agent.telemetry.pages import Pages, value_of
 
+if TYPE_CHECKING:
+    from weft_agent.operator_client.plane import OperatorPlane
+
 STATES: Final[tuple[State, ...]] = ("starting", "loading", "serving", "draining")
 
 
@@ -38,13 +41,14 @@ class Parts:
     settings: Settings
     fleet: Fleet
     captures: Captures
-    config: ConfigFiles
+    config: ConfigSource
     identities: Identities
     health: Health
     pages: Pages
     metrics: Metrics
     log: Log
     stop: Callable[[], None]
+    operator: "OperatorPlane | None" = None
 
 
 class MetricsEndpoint:
@@ -68,6 +72,8 @@ class MetricsEndpoint:
 def state_present(parts: Parts) -> None:
     """State the gauges that are only looked at when somebody asks."""
     metrics, workers = parts.metrics, parts.fleet.workers
+    if parts.operator is not None:
+        parts.operator.state_present()
     metrics.set("weft_build_info", 1.0, version=version())
     for state in STATES:
         metrics.set("weft_workers", sum(worker.state == state for worker in workers), state=state)
@@ -132,10 +138,12 @@ class AdminEndpoint:
             "pid": os.getpid(),
             "uptimeSeconds": round(time.monotonic() - self._began_s, 1),
             "ready": not readiness.missing,
+            "degraded": readiness.degraded,
             "missing": readiness.missing,
             "warnings": readiness.warnings,
             "backend": parts.captures.backend or "",
             "config": self._config_summary(),
+            "operator": parts.operator.status() if parts.operator is not None else None,
             "workers": [
                 {
                     "worker": worker.slot,

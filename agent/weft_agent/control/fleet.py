@@ -92,6 +92,8 @@ class Fleet:
         self._stop = trio.Event()
         self._ended = trio.Event()
         self._pipes: trio.Nursery | None = None
+        self._refusals: dict[str, tuple[int, str]] = {}
+        self._applied = trio.Event()
         self.desired = Desired()
         self.joined: Callable[[WorkerProcess], None] = lambda worker: None
         """Told of each worker that joins; gives it what is its own (self-test listener, first stock)."""
@@ -112,6 +114,33 @@ class Fleet:
         """Tell every worker what is new in `desired`."""
         for worker in self.workers:
             worker.tell(self.desired)
+
+    # -- what is in force -----------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """The generation that workers were told last."""
+        return self.desired.generation
+
+    async def until_in_force(self, generation: int) -> None:
+        """Return when every worker has this generation, or a later one, in force."""
+        while self._lowest_applied() < generation:
+            await self._applied.wait()
+
+    def take_refusals(self) -> list[tuple[int, str, str]]:
+        """Return generation, key and reason of what workers refused since the last call; per key the latest."""
+        found = [(generation, key, reason) for key, (generation, reason) in self._refusals.items()]
+        self._refusals.clear()
+        return found
+
+    def _lowest_applied(self) -> int:
+        workers = self.workers
+        return min(worker.applied_generation for worker in workers) if len(workers) == self.size else -1
+
+    def _note_applied(self, generation: int, refused: tuple[tuple[str, str], ...]) -> None:
+        self._refusals.update((key, (generation, reason)) for key, reason in refused)
+        self._applied.set()
+        self._applied = trio.Event()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -260,7 +289,9 @@ class Fleet:
 
     def _worker(self, slot: int, pid: int, pidfd: int, link: Link[FromWorker], counters_fd: int) -> WorkerProcess:
         page = WorkerPage(CounterPage(counters_fd))
-        return WorkerProcess(slot, pid, pidfd, link, page, self._log, self._needs_stock)
+        worker = WorkerProcess(slot, pid, pidfd, link, page, self._log, self._needs_stock)
+        worker.told = self._note_applied
+        return worker
 
     def _share_buckets(self, fd: int) -> None:
         """Go on with the rate-limit buckets that the orphans share; all of them have the same memory."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from weft_agent.control.config_files import ConfigFiles
+from weft_agent.control.config_source import ConfigSource
 from weft_agent.control.fleet import Fleet
 from weft_agent.control.http_server import Request, Response, json_response, problem_response
 from weft_agent.control.selftest import SelfTests
@@ -32,6 +32,8 @@ class Readiness:
     missing: tuple[str, ...]
     """Why not; empty: it does."""
     warnings: tuple[str, ...]
+    degraded: tuple[str, ...] = ()
+    """What it has to do without though it serves: the operator."""
 
 
 class Health:
@@ -49,7 +51,7 @@ class Health:
     def __init__(
         self,
         fleet: Fleet,
-        config: ConfigFiles,
+        config: ConfigSource,
         captures: Callable[[], Iterable[str]],
         identities: Callable[[], Iterable[str]],
         selftests: SelfTests,
@@ -70,7 +72,12 @@ class Health:
         match request.path:
             case "/healthz/ready":
                 readiness = await self.readiness()
-                body = {"ready": not readiness.missing, "missing": readiness.missing, "warnings": readiness.warnings}
+                body = {
+                    "ready": not readiness.missing,
+                    "degraded": readiness.degraded,
+                    "missing": readiness.missing,
+                    "warnings": readiness.warnings,
+                }
                 return json_response(body, 503 if readiness.missing else 200)
             case "/healthz/live":
                 silent = self.silent_workers()
@@ -84,13 +91,14 @@ class Health:
         testable = [worker for worker in self._fleet.workers if worker.state == "serving"]
         verdicts = await self._selftests.run(testable)
         missing += [f"worker {verdict.worker}: self-test: {verdict.error}" for verdict in verdicts if verdict.error]
-        return Readiness(tuple(missing), tuple(self._warnings()))
+        return Readiness(tuple(missing), tuple(self._warnings()), tuple(self._config.degraded()))
 
     def _missing(self) -> Iterable[str]:
         if self.draining:
             yield "the agent is draining"
         if self._config.current is None:
-            yield f"no configuration: {'; '.join(self._config.problems) or 'not read yet'}"
+            reasons = [*self._config.problems, *self._config.degraded()]
+            yield f"no configuration: {'; '.join(reasons) or 'not read yet'}"
         workers = self._fleet.workers
         for slot in sorted(set(range(self._fleet.size)) - {worker.slot for worker in workers}):
             yield f"worker {slot}: is being started"

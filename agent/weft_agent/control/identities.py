@@ -1,9 +1,9 @@
 """Certificates of this node's workloads: read from the identity directory, handed to workers, watched until they expire.
 
 Theory: only identities that a pod of this node has are handed out, so a worker never holds a key it has no use for. A file
-that cannot be used costs its own identity and leaves the last good certificate in place. Alarms come when half, a quarter
-and a tenth of a certificate's life is left, once each: renewal happens at half life, so even the first means that somebody
-did not renew.
+that cannot be used costs its own identity and leaves the last good certificate in place. Alarms come when two fifths, a
+quarter and a tenth of a certificate's life is left, once each: renewal happens at half life, give or take a tenth of it, so
+even the first means that somebody did not renew.
 """
 
 import os
@@ -20,10 +20,9 @@ from weft_agent.control.watch import Watch
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_agent.tls.identity_files import IdentityDirectory, KeyPair, load_directory
-from weft_contract.limits import Limits
 
 POLL_S: Final = 5.0
-ALARM_SHARES: Final = (0.5, 0.25, 0.1)
+ALARM_SHARES: Final = (0.4, 0.25, 0.1)
 
 
 class Identities:
@@ -32,7 +31,6 @@ class Identities:
     Args:
         directory: see `weft_contract.identity_layout`.
         fleet: told of certificates.
-        limits: life time and skew.
         log: told of every change, problem and alarm.
         metrics: state the expiry.
         clock: wall clock, unix seconds.
@@ -42,14 +40,12 @@ class Identities:
         self,
         directory: Path,
         fleet: Fleet,
-        limits: Limits,
         log: Log,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._fleet = fleet
-        self._limits = limits
         self._log = log
         self._metrics = metrics
         self._clock = clock
@@ -83,7 +79,7 @@ class Identities:
         """Follow the directory until cancelled."""
         try:
             while True:
-                read = await trio.to_thread.run_sync(load_directory, self._directory, self._clock(), self._limits)
+                read = await trio.to_thread.run_sync(load_directory, self._directory, self._clock())
                 self._take(read)
                 self._alarm()
                 await self._watch.changed()
@@ -126,7 +122,8 @@ class Identities:
         now = self._clock()
         for identity, certificate in self._fleet.desired.certificates.items():
             left_s = certificate.not_after_unix_s - now
-            reached = sum(left_s <= share * self._limits.certificate_ttl_s for share in ALARM_SHARES) + (left_s <= 0)
+            life_s = certificate.not_after_unix_s - certificate.not_before_unix_s
+            reached = sum(left_s <= share * life_s for share in ALARM_SHARES) + (left_s <= 0)
             if reached > self._alarmed.get(certificate.digest, 0):
                 self._alarmed[certificate.digest] = reached
                 event = "certificate-expired" if left_s <= 0 else "certificate-expires"
@@ -137,4 +134,6 @@ class Identities:
 
 
 def _certificate(identity: str, pair: KeyPair) -> Certificate:
-    return Certificate(identity, pair.chain_pem, pair.not_after_unix_s, pair.digest, pair.seal())
+    return Certificate(
+        identity, pair.chain_pem, pair.not_before_unix_s, pair.not_after_unix_s, pair.digest, pair.seal()
+    )

@@ -9,9 +9,10 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -20,7 +21,8 @@ from weft_agent.capture.network import Listeners, NamedNamespaces
 from weft_agent.capture.stockroom import Stockroom
 from weft_agent.channel.messages import NeedStock
 from weft_agent.control.adoption import Adoption, Orphan
-from weft_agent.control.config_files import Config, ConfigFiles
+from weft_agent.control.config_files import ConfigFiles
+from weft_agent.control.config_source import Config, ConfigSource
 from weft_agent.control.endpoints import AdminEndpoint, MetricsEndpoint, Parts
 from weft_agent.control.fleet import Fleet, FleetSettings, Telemetry
 from weft_agent.control.hatchery import Hatchery
@@ -36,6 +38,9 @@ from weft_agent.telemetry.metrics import Metrics
 from weft_agent.telemetry.pages import Pages
 from weft_agent.telemetry.sink import Sink
 from weft_contract.limits import DEFAULT_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from weft_agent.operator_client.plane import OperatorPlane
 
 
 class KeeperGoneError(Exception):
@@ -86,16 +91,49 @@ class Control:
         self._fleet = Fleet(fleet_settings, self._hatchery, state, telemetry, self._need)
         self._captures = Captures(self._fleet, NamedNamespaces(), settings.backend, state, log, metrics)
         self._stockroom = Stockroom(self._captures.pods, self._fleet.desired.pods, log, metrics)
-        self._config = ConfigFiles(settings.config, settings.node, state.path, log, metrics)
-        self._identities = Identities(settings.identity, self._fleet, self._limits, log, metrics)
+        self._operator = self._operator_plane()
+        self._config = self._config_source()
+        self._identities = Identities(settings.identity, self._fleet, log, metrics)
+        if self._operator is not None:
+            self._operator.certificates.stored = self._identities.reload
+            self._captures.shown = self._operator.pods_changed
         self._selftests = SelfTests(metrics)
         self._health = Health(
-            self._fleet, self._config, self._captures.missing, self._identities.warnings, self._selftests, log
+            self._fleet, self._config, self._captures.missing, self._identity_warnings, self._selftests, log
         )
         self._stopping = trio.Event()
         self._stop_now = trio.Event()
         self._fleet.joined = self._worker_joined
         self._captures.opened = self._pod_opened
+
+    def _operator_plane(self) -> "OperatorPlane | None":
+        settings = self._settings
+        if settings.operator is None:
+            return None
+        from weft_agent.operator_client.plane import OperatorPlane  # 10 MiB that an agent with files need not have
+
+        telemetry = (self._log, self._metrics)
+        return OperatorPlane(
+            settings.node,
+            settings.operator,
+            settings.identity,
+            self._limits,
+            self._fleet,
+            self._captures.pods,
+            telemetry,
+        )
+
+    def _config_source(self) -> ConfigSource:
+        settings = self._settings
+        if self._operator is not None:
+            return self._operator.stream
+        assert settings.config is not None, "settings have one source"
+        return ConfigFiles(settings.config, settings.node, self._state.path, self._log, self._metrics)
+
+    def _identity_warnings(self) -> Iterable[str]:
+        yield from self._identities.warnings()
+        if self._operator is not None:
+            yield from self._operator.warnings()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -103,7 +141,7 @@ class Control:
         """Serve until told to stop, and drained."""
         parts = Parts(
             self._settings, self._fleet, self._captures, self._config, self._identities, self._health, self._pages,
-            self._metrics, self._log, self._stopping.set,
+            self._metrics, self._log, self._stopping.set, self._operator,
         )  # fmt: skip
         health = await open_listeners(self._settings.health_address)
         metrics = await open_listeners(self._settings.metrics_address)
@@ -131,6 +169,8 @@ class Control:
             nursery.start_soon(self._stockroom.run)
             nursery.start_soon(self._config.run, self._apply)
             nursery.start_soon(self._identities.run)
+            if self._operator is not None:
+                nursery.start_soon(self._operator.run)
             nursery.start_soon(self._health.watch)
             nursery.start_soon(self._hatchery.run)
             await self._stopping.wait()
@@ -157,6 +197,8 @@ class Control:
         self._fleet.changed()
         self._identities.want(frozenset(workload.identity for workload in config.workloads))
         self._captures.want(config.workloads)
+        if self._operator is not None:
+            self._operator.want(config)
 
     async def _drain(self) -> None:
         self._log.info("draining", timeout_s=self._limits.drain_timeout_s)

@@ -81,6 +81,8 @@ class WorkerProcess:
         """Seconds from start to the first configuration applied; 0.0 until then and for adopted workers."""
         self._adopted = False
         self.cut = 0
+        self.told: Callable[[int, tuple[tuple[str, str], ...]], None] = lambda generation, refused: None
+        """Told of each generation the worker has in force, with what it refused of it."""
         self._pidfd = pidfd
         self._pump = Pump(link, self._handle)
         self._log = log
@@ -241,6 +243,7 @@ class WorkerProcess:
             for key, reason in refused:
                 self._log.error("resource-refused", worker=self.slot, key=key, reason=reason)
         self.refused = refused
+        self.told(generation, refused)
         if not self.ready_s and not self._adopted:
             self.ready_s = trio.current_time() - self.started_s
         self._set_state("serving")

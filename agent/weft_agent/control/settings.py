@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from weft_contract.limits import DEFAULT_LIMITS, Limits
-from weft_contract.ports import HEALTH_PORT, METRICS_PORT
+from weft_contract.ports import HEALTH_PORT, METRICS_PORT, STREAM_PORT
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ LogFormat = Literal["json", "text"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MOST_WORKERS: Final = 64
+IDENTITY_DIRECTORY: Final = "identity"
 DEFAULT_MOST_WORKERS: Final = 4
 """A node agent should not take a whole machine by default; more is a choice."""
 _NODE_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -47,14 +49,34 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSettings:
+    """Where configuration and certificates come from, when it is not files."""
+
+    address: Address
+    roots: Path
+    """PEM of the roots that the operator's certificate must come from; read at each connection."""
+    token: Path
+    """This agent's projected service account token; read at each connection."""
+    snapshot: Path
+    """Directory, on a disk that outlives a reboot, of the last configuration in force."""
+
+    @property
+    def url(self) -> str:
+        """The operator's URL."""
+        return f"https://{self.address}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How this agent was started."""
 
     node: str
-    config: Path
-    """Directory with `<node>.json`."""
+    config: Path | None
+    """Directory with `<node>.json`; None: the operator is the source."""
+    operator: OperatorSettings | None = None
+    """Exactly one of `config` and `operator` is there."""
     identity: Path
-    """Directory with certificates and keys, see `weft_contract.identity_layout`."""
+    """Directory with certificates and keys, see `weft_contract.identity_layout`; with an operator, the agent's own."""
     state: Path
     """Own directory on a tmpfs: sockets, last good configuration, lock."""
     workers: int
@@ -70,7 +92,12 @@ class Settings:
 
     def shown(self) -> dict[str, str]:
         """Return the effective settings as text, for the log; none of them is a secret."""
-        return {item.name: str(getattr(self, item.name)) for item in fields(self)}
+        found = {item.name: str(getattr(self, item.name)) for item in fields(self)}
+        operator = self.operator
+        if operator is None:
+            return found
+        paths = {"operator_roots": operator.roots, "token": operator.token, "snapshot": operator.snapshot}
+        return found | {"operator": operator.url} | {name: str(path) for name, path in paths.items()}
 
 
 def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
@@ -86,11 +113,13 @@ def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
     """
     reader = _Reader(raw)
     node = reader.required("node", _node)
+    source = _source(reader, node or "")
+    state = reader.optional("state", _directory, Path("/run/weft") / (node or ""))
     settings: dict[str, object] = {
         "node": node,
-        "config": reader.required("config", _directory),
-        "identity": reader.required("identity", _directory),
-        "state": reader.optional("state", _directory, Path("/run/weft") / (node or "")),
+        **source,
+        "identity": _identity(reader, state, with_operator="operator" in raw),
+        "state": state,
         "workers": reader.optional("workers", _workers, max(1, min(cpus, DEFAULT_MOST_WORKERS))),
         "backend": reader.optional("backend", _one_of("auto", "nft", "iptables"), "auto"),
         "health_address": reader.optional("health-address", _address, Address("::", HEALTH_PORT)),
@@ -104,6 +133,35 @@ def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
     return Settings(**settings)  # type: ignore[arg-type]  # every reader above returns its field's type or noted a mistake
 
 
+def _source(reader: "_Reader", node: str) -> dict[str, object]:
+    """Read where configuration comes from: files or an operator, exactly one of them."""
+    operator = reader.given("operator")
+    if operator and reader.given("config"):
+        reader.mistake("--config and --operator are both given; an agent has one source, remove the other")
+    if not operator:
+        for name in ("operator-roots", "token", "snapshot"):
+            if reader.given(name):
+                reader.mistake(f"--{name} is given without --operator; it says nothing about files")
+        return {"config": reader.required("config", _directory, alternative="operator"), "operator": None}
+    address = reader.required("operator", _operator)
+    roots = reader.required("operator-roots", _directory)
+    token = reader.required("token", _directory)
+    snapshot = reader.optional("snapshot", _directory, Path("/var/lib/weft") / node)
+    if address is None or roots is None or token is None or snapshot is None:
+        return {"config": None, "operator": None}  # the mistakes are noted
+    return {
+        "config": None,
+        "operator": OperatorSettings(address=address, roots=roots, token=token, snapshot=snapshot),
+    }
+
+
+def _identity(reader: "_Reader", state: Path | None, *, with_operator: bool) -> Path | None:
+    """Read the identity directory; an agent with an operator keeps its own below the state directory."""
+    if not with_operator:
+        return reader.required("identity", _directory)
+    return reader.optional("identity", _directory, (state or Path()) / IDENTITY_DIRECTORY)
+
+
 class _Reader:
     """Reads values one by one and collects what is wrong with them."""
 
@@ -111,11 +169,18 @@ class _Reader:
         self._raw = raw
         self._mistakes: list[str] = []
 
-    def required(self, name: str, read: Callable[[str], T]) -> T | None:
+    def given(self, name: str) -> bool:
+        return name in self._raw
+
+    def mistake(self, text: str) -> None:
+        self._mistakes.append(text)
+
+    def required(self, name: str, read: Callable[[str], T], *, alternative: str = "") -> T | None:
         text = self._raw.get(name, "")
         if text:
             return self._read(name, text, read)
-        self._mistakes.append(f"--{name} is required (or WEFT_{name.upper().replace('-', '_')})")
+        instead = f", or --{alternative}" if alternative else ""
+        self._mistakes.append(f"--{name} is required{instead} (or WEFT_{name.upper().replace('-', '_')})")
         return None
 
     def optional(self, name: str, read: Callable[[str], T], default: T) -> T | None:
@@ -173,6 +238,16 @@ def _address(text: str) -> Address:
     if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("must be HOST:PORT, with brackets around an IPv6 host")
     return Address(host, int(port))
+
+
+def _operator(text: str) -> Address:
+    parts = urlsplit(text)
+    plain = (parts.scheme, parts.path.rstrip("/"), parts.query, parts.fragment, parts.username) == (
+        "https", "", "", "", None,
+    )  # fmt: skip
+    if not plain or not parts.hostname:
+        raise ValueError(f"must be https://HOST:PORT (the operator's stream is on port {STREAM_PORT})")
+    return Address(parts.hostname, parts.port or STREAM_PORT)
 
 
 def _limits(text: str) -> dict[str, float]:

@@ -70,6 +70,9 @@ def lines(status: dict[str, Any]) -> list[str]:
         f"config generation {config['generation']} from {config['origin']}, {config['resources']} resources,"
         f" digest {config['digest'] or '-'}",
     ]
+    if status["operator"] is not None:
+        found.append(_operator_line(status["operator"]))
+    found += [f"degraded: {text}" for text in status["degraded"]]
     found += [f"missing: {text}" for text in status["missing"]]
     found += [f"warning: {text}" for text in status["warnings"]]
     found += [
@@ -88,6 +91,13 @@ def lines(status: dict[str, Any]) -> list[str]:
         f" {connections['tunnels']} tunnels with {connections['tunnelStreams']} streams"
     )
     return found
+
+
+def _operator_line(operator: dict[str, Any]) -> str:
+    if operator["connected"]:
+        return f"operator {operator['url']}: connected"
+    age = f", configuration {operator['configAgeSeconds']:.0f} s old" if operator["configAgeSeconds"] else ""
+    return f"operator {operator['url']}: AWAY{age}"
 
 
 def _admin_socket(state: str | None, node: str | None) -> Path:

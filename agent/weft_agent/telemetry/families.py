@@ -236,6 +236,53 @@ _ALL: Final = (
         owner="control",
     ),
     Family(
+        name="weft_config_resources_refused",
+        kind="gauge",
+        help="Resources of the operator whose newest version is not in force on this node.",
+        owner="control",
+    ),
+    Family(
+        name="weft_config_age_seconds",
+        kind="gauge",
+        help="Seconds since the operator was last there to change the configuration; 0 while it is.",
+        owner="control",
+    ),
+    Family(
+        name="weft_operator_connected", kind="gauge", help="1 while the stream of an operator is open.", owner="control"
+    ),
+    Family(
+        name="weft_operator_sessions_total", kind="counter", help="Streams that were opened to an operator.",
+        owner="control",
+    ),
+    Family(
+        name="weft_operator_errors_total",
+        kind="counter",
+        help="Connections to the operator that failed or ended, by why.",
+        labels=("reason",),
+        owner="control",
+    ),
+    Family(
+        name="weft_operator_last_error_seconds",
+        kind="gauge",
+        help="Unix time of the last of them; `weft-agent status` has its words.",
+        owner="control",
+    ),
+    Family(
+        name="weft_snapshot_writes_total",
+        kind="counter",
+        help="Attempts to write the configuration to disk, by what came of it: written, failed.",
+        labels=("outcome",),
+        owner="control",
+    ),
+    Family(name="weft_snapshot_bytes", kind="gauge", help="Size of the configuration on disk.", owner="control"),
+    Family(
+        name="weft_certificate_requests_total",
+        kind="counter",
+        help="Requests for certificates, by what came of it: issued, refused, failed.",
+        labels=("outcome",),
+        owner="control",
+    ),
+    Family(
         name="weft_workers", kind="gauge", help="Worker processes by state.", labels=("state",), owner="control"
     ),
     Family(

@@ -31,7 +31,7 @@ from weft_contract.identity_layout import (
 from weft_contract.limits import DEFAULT_LIMITS, Limits
 from weft_contract.problems import Problem
 from weft_core.errors import CertificateExpiredError, IdentityError
-from weft_core.identity import PemBlock, PemError, read_pem, verify_own, write_pem
+from weft_core.identity import PemBlock, PemError, read_certificate, read_pem, verify_own, write_pem
 from weft_core.identity.pem import CERTIFICATE, ENCRYPTED_PRIVATE_KEY, PRIVATE_KEYS
 
 _REISSUE: Final = "issue it again: `weft ca issue`"
@@ -46,6 +46,7 @@ class KeyPair:
     identity: SpiffeId
     chain_pem: bytes
     """Leaf first, intermediates after it."""
+    not_before_unix_s: float
     not_after_unix_s: float
     digest: str
     """Content hash of key and chain; a change means a renewal."""
@@ -144,7 +145,8 @@ def _load_key_pair(path: Path, now_unix_s: float, limits: Limits) -> KeyPair:
     pem = write_pem(key.label, key.der) + chain_pem
     _check_belongs(pem)
     digest = hashlib.sha256(pem).hexdigest()
-    return KeyPair(own.identity, chain_pem, float(own.not_after_unix_s), digest, pem)
+    begins = float(read_certificate(chain[0].der).not_before_unix_s)
+    return KeyPair(own.identity, chain_pem, begins, float(own.not_after_unix_s), digest, pem)
 
 
 def _split(blocks: tuple[PemBlock, ...], limits: Limits) -> tuple[PemBlock, tuple[PemBlock, ...]]:

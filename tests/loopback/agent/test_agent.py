@@ -43,7 +43,10 @@ def test_it_starts_serves_and_drains(tmp_path: Path, control: str) -> None:
         status = agent.status()
         assert [worker["state"] for worker in status["workers"]] == ["serving", "serving"]
         assert status["config"]["origin"] == "file"
-        assert agent.health("/healthz/ready") == (200, {"ready": True, "missing": [], "warnings": []})
+        assert agent.health("/healthz/ready") == (
+            200,
+            {"ready": True, "degraded": [], "missing": [], "warnings": []},
+        )
         assert agent.health("/healthz/live")[0] == 200
         assert agent.health("/other")[0] == 404
         assert agent.metric("weft_workers", state="serving") == 2

@@ -32,6 +32,23 @@ def test_what_control_is_given_parses_to_the_same_settings() -> None:
     assert parse_settings(again, 1) == settings
 
 
+def test_control_is_given_the_operator_as_it_was_given() -> None:
+    raw = {
+        "node": "n1", "operator": "https://[fd00::1]:443", "operator-roots": "/r", "token": "/t", "snapshot": "/d",
+        "state": "/s",
+    }  # fmt: skip
+    settings = parse_settings(raw, 8)
+    command = keeper_command(settings, "weft_agent.control.__main__")
+    arguments = command[command.index("weft_agent.control.__main__") + 1 :]
+    again = dict(zip((name.removeprefix("--") for name in arguments[::2]), arguments[1::2], strict=True))
+    assert "config" not in again
+    assert parse_settings(again, 1) == settings
+    assert collect({}, {"WEFT_OPERATOR": "https://x", "WEFT_OPERATOR_ROOTS": "/r"}) == {
+        "operator": "https://x",
+        "operator-roots": "/r",
+    }
+
+
 def test_the_keeper_runs_isolated_and_without_installed_packages() -> None:
     command = keeper_command(parse_settings(NEEDED, 1), "weft_agent.control.__main__")
     assert command[:3] == [sys.executable, "-I", "-S"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from weft_agent.control.config_files import LAST_GOOD, Config, ConfigFiles, parse
+from weft_agent.control.config_files import LAST_GOOD, ConfigFiles, parse
+from weft_agent.control.config_source import Config
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_contract.codec import document, encode

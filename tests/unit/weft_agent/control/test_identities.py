@@ -17,7 +17,6 @@ from weft_agent.control.fleet import Fleet
 from weft_agent.control.identities import Identities
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
-from weft_contract.limits import DEFAULT_LIMITS
 from weft_testing.pki import root
 
 pytestmark = pytest.mark.trio
@@ -44,7 +43,7 @@ class Rig:
         self.metrics = Metrics()
         fleet = cast("Fleet", SimpleNamespace(desired=self.desired, changed=self.changed))
         log = Log(self.lines.append, "json", "debug")
-        self.identities = Identities(directory, fleet, DEFAULT_LIMITS, log, self.metrics, self.clock)
+        self.identities = Identities(directory, fleet, log, self.metrics, self.clock)
 
     def clock(self) -> float:
         import time
@@ -133,13 +132,13 @@ async def test_a_missing_certificate_is_told(tmp_path: Path) -> None:
         assert rig.identities.warnings() == []
 
 
-async def test_alarms_come_at_half_a_quarter_and_a_tenth_once_each(tmp_path: Path) -> None:
+async def test_alarms_come_at_two_fifths_a_quarter_and_a_tenth_once_each(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.issue("a", hours=24)
     async with rig.following("a"):
         await rig.until("a")
         seen: list[int] = []
-        for hours in (1, 11, 12.5, 13, 19, 20, 22, 23, 25):
+        for hours in (1, 13, 15, 15.5, 19, 20, 22, 23, 25):
             rig.now = hours * HOUR_S
             rig.identities._alarm()
             rig.identities._alarm()

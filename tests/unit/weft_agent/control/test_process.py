@@ -100,7 +100,7 @@ def state(rig: Rig, generation: int = 1) -> Desired:
     return Desired(
         generation=generation,
         entries={"Service/shop/web": ("h1", b"{}")},
-        certificates={"spiffe://x": Certificate("spiffe://x", b"chain", 1.0, "d1", rig.key)},
+        certificates={"spiffe://x": Certificate("spiffe://x", b"chain", 0.0, 1.0, "d1", rig.key)},
         pods={"u1": PodSockets(pod, (rig.listener,))},
     )
 

@@ -92,3 +92,62 @@ def test_settings_cannot_be_changed_and_can_be_shown() -> None:
     with pytest.raises(FrozenInstanceError):
         settings.node = "other"  # type: ignore[misc]  # that is what is tested
     assert settings.shown()["node"] == "n1.example"
+
+
+OPERATOR = {
+    "node": "n1",
+    "operator": "https://weft-operator.weft-system:15010",
+    "operator-roots": "/roots.pem",
+    "token": "/token",
+}
+
+
+def test_an_operator_takes_the_place_of_files() -> None:
+    settings = parse_settings(OPERATOR, 1)
+    operator = settings.operator
+    assert settings.config is None
+    assert operator is not None
+    assert operator.url == "https://weft-operator.weft-system:15010"
+    assert (operator.roots, operator.token) == (Path("/roots.pem"), Path("/token"))
+    assert operator.snapshot == Path("/var/lib/weft/n1")
+    assert settings.identity == Path("/run/weft/n1/identity")
+    assert settings.shown()["token"] == "/token"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://10.0.0.1", "https://10.0.0.1:15010"),
+        ("https://[fd00::1]:443/", "https://[fd00::1]:443"),
+    ],
+)
+def test_operators_addresses(url: str, shown: str) -> None:
+    operator = parse_settings(OPERATOR | {"operator": url}, 1).operator
+    assert operator is not None
+    assert operator.url == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["weft-operator:15010", "http://x:1", "https://", "https://x/path", "https://u@x", "https://x?y", "https://x:0x"],
+)
+def test_what_is_no_operators_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="--operator"):
+        parse_settings(OPERATOR | {"operator": url}, 1)
+
+
+def test_there_is_exactly_one_source() -> None:
+    with pytest.raises(SettingsError, match="one source"):
+        parse_settings(OPERATOR | {"config": "/c"}, 1)
+    with pytest.raises(SettingsError, match="--config is required, or --operator"):
+        parse_settings({"node": "n1", "identity": "/i"}, 1)
+    assert mistakes({"token": "/t", "snapshot": "/s"}) == [
+        "--token is given without --operator; it says nothing about files",
+        "--snapshot is given without --operator; it says nothing about files",
+    ]
+
+
+def test_an_operator_needs_roots_and_a_token_and_both_are_told() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({"node": "n1", "operator": "https://x"}, 1)
+    assert [text.split()[0] for text in caught.value.mistakes] == ["--operator-roots", "--token"]

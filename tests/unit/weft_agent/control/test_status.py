@@ -10,6 +10,8 @@ STATUS: dict[str, Any] = {
     "uptimeSeconds": 61.2,
     "backend": "nft",
     "ready": False,
+    "degraded": [],
+    "operator": None,
     "missing": ["pod shop/web: failed: no namespace"],
     "warnings": ["no certificate for spiffe://x"],
     "config": {"digest": "abc", "origin": "file", "generation": 3, "resources": 9, "problems": []},
@@ -31,3 +33,13 @@ def test_a_person_sees_what_is_missing() -> None:
         "certificate spiffe://x: 2.0 h left",
         "connections: 1 inbound, 2 outbound, 3 tunnels with 4 streams",
     ]
+
+
+def test_a_person_sees_how_it_stands_with_the_operator() -> None:
+    operator = {"url": "https://x:15010", "connected": False, "configAgeSeconds": 61.3}
+    told = lines(STATUS | {"operator": operator, "degraded": ["no operator for 61 s: refused"]})
+    assert told[2:4] == [
+        "operator https://x:15010: AWAY, configuration 61 s old",
+        "degraded: no operator for 61 s: refused",
+    ]
+    assert lines(STATUS | {"operator": operator | {"connected": True}})[2] == "operator https://x:15010: connected"
