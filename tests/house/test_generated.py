@@ -21,7 +21,14 @@ def test_the_comparison_sees_what_changed_what_is_missing_and_what_is_left_over(
     (pages / "mesh.md").unlink()
     (crds / "weft.dev_gone.yaml").write_text((crds / "weft.dev_ratelimitpolicies.yaml").read_text())
     (pages / "by-hand.md").write_text("# Somebody's own page\n")
-    stale = ["docs/reference/mesh.md", "manifests/crds/weft.dev_gone.yaml", "manifests/crds/weft.dev_meshes.yaml"]
+    charted = tmp_path / "manifests" / "charts" / "weft-crds" / "files" / "weft.dev_meshes.yaml"
+    charted.unlink()
+    stale = [
+        "docs/reference/mesh.md",
+        "manifests/charts/weft-crds/files/weft.dev_meshes.yaml",
+        "manifests/crds/weft.dev_gone.yaml",
+        "manifests/crds/weft.dev_meshes.yaml",
+    ]
     assert stale_files(tmp_path, generated_files()) == stale
     assert main([str(tmp_path), "--check"]) == 1
     assert stale_files(tmp_path, generated_files()) == stale, "a comparison changes nothing"

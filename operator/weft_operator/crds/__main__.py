@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from weft_operator.crds.files import COMMAND, generated_files
+from weft_operator.crds.files import COMMAND, CRD_FOLDERS, generated_files
 
-_FOLDERS = ("manifests/crds", "docs/reference")
+_FOLDERS = (*CRD_FOLDERS, "docs/reference")
 
 
 def stale_files(root: Path, files: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,8 @@ from weft_operator.crds.names import NAMES
 from weft_operator.crds.reference import index_page, kind_page
 
 COMMAND: Final = "python -m weft_operator.crds"
+CRD_FOLDERS: Final = ("manifests/charts/weft-crds/files", "manifests/crds")
+"""For kubectl and for Helm, which reads no file outside its chart."""
 _HEADER: Final = f"# Generated from weft_contract.objects by `{COMMAND}`; change the struct, not this file.\n"
 
 
@@ -20,7 +22,8 @@ def generated_files() -> Mapping[str, str]:
     files: dict[str, str] = {}
     for names in NAMES:
         document = definition(names)
-        files[f"manifests/crds/{GROUP}_{names.plural}.yaml"] = _HEADER + crd_text(document)
+        for folder in CRD_FOLDERS:
+            files[f"{folder}/{GROUP}_{names.plural}.yaml"] = _HEADER + crd_text(document)
         files[f"docs/reference/{names.singular}.md"] = kind_page(names, document)
     files["docs/reference/README.md"] = index_page(NAMES)
     return dict(sorted(files.items()))
