@@ -107,6 +107,11 @@ class Authority:
         self._trust_domain = check_trust_domain(trust_domain)
         self._randomness = randomness
 
+    @property
+    def trust_domain(self) -> str:
+        """Of every identity it issues."""
+        return self._trust_domain
+
     def issue(
         self,
         public_key: PublicKey,

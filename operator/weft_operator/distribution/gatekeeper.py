@@ -18,6 +18,11 @@ class RefusedError(Exception):
         super().__init__(f"{title}: {detail}")
         self.status, self.title, self.detail, self.retry_after_s = status, title, detail, retry_after_s
 
+    @property
+    def parts(self) -> tuple[int, str, str, float | None]:
+        """What it was made of: an answer that is kept is raised as a new error each time."""
+        return self.status, self.title, self.detail, self.retry_after_s
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
