@@ -5,15 +5,17 @@ PYTHON := $(shell for p in /usr/bin/python3.11 python3.11 python3; do command -v
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+CLUSTER = PYTHONPATH=agent:operator:iptables:tests:. $(BIN)/python -m weft_testing.cluster
 
 # Debian packages by purpose: what a node needs, what the tests and benchmarks need beside it.
 PACKAGES_RUN := python3-venv iptables nftables iproute2 ipset
 PACKAGES_DEMO := $(PACKAGES_RUN) curl tcpdump
 PACKAGES_TEST := $(PACKAGES_DEMO) procps
 PACKAGES_IMAGES := dpkg debian-archive-keyring
+PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick fuzz images clean
+.PHONY: help setup demo test lint types unit perf perf-quick fuzz images cluster cluster-down demo-kubernetes clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +65,17 @@ perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
 
 fuzz: $(VENV)/.ready  ## fuzz the parsers of hostile bytes (ARGS="--seconds 600")
 	@$(BIN)/python tests/conformance/fuzz.py $(ARGS)
+
+cluster: $(VENV)/.ready  ## a real Kubernetes cluster on this machine, without Docker (ARGS="--nodes 3 --name NAME")
+	$(call packages,$(PACKAGES_CLUSTER))
+	@$(CLUSTER) up $(ARGS)
+
+cluster-down: $(VENV)/.ready  ## take it away (ARGS="--name NAME")
+	@$(CLUSTER) down $(ARGS)
+
+demo-kubernetes: $(VENV)/.ready  ## two real nodes, the charts, mutual TLS, identity, policy, measured (ARGS="--keep" or "--json FILE")
+	$(call packages,$(PACKAGES_CLUSTER))
+	@$(CLUSTER) demo $(ARGS)
 
 images: $(VENV)/.ready  ## container images as OCI archives in dist/images, without Docker (ARGS="agent --gzip")
 	$(call packages,$(PACKAGES_IMAGES))

@@ -6,13 +6,20 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from weft_lab.demonstration.stage import Stage, StageError
+from weft_lab.demonstration.stage import StageError
 
 START_TIMEOUT_S: Final = 10.0
 _SETTLE_S: Final = 0.3
 """tcpdump hands on what it has after at most this long (`--immediate-mode`, `-U`)."""
+
+
+class Starter(Protocol):
+    """Whoever can start commands on nodes."""
+
+    def start_on_node(self, node: str, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command on a node."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class WireTap:
         StageError: tcpdump is missing or does not start.
     """
 
-    def __init__(self, stage: Stage, node: str) -> None:
+    def __init__(self, stage: Starter, node: str) -> None:
         self._stage = stage
         self._node = node
         self._file = Path(tempfile.mkdtemp(prefix="weft-demo-")) / "wire.pcap"

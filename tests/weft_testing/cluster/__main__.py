@@ -1,4 +1,4 @@
-"""`python -m weft_testing.cluster`: a cluster for people: up, down, status, kubectl, images, build."""
+"""`python -m weft_testing.cluster`: a cluster for people: up, down, status, kubectl, helm, images, build, demo."""
 
 import argparse
 import os
@@ -9,16 +9,20 @@ from pathlib import Path
 
 from weft_testing.cluster import records
 from weft_testing.cluster.addresses import ClusterNameError
+from weft_testing.cluster.api import KubectlError
 from weft_testing.cluster.binaries import BuildError, missing, need, need_files
 from weft_testing.cluster.catalog import CatalogError
 from weft_testing.cluster.cluster import DEFAULT_NAME, Cluster
 from weft_testing.cluster.control_plane import ControlPlane
+from weft_testing.cluster.demo.show import demonstrate
+from weft_testing.cluster.helm import Helm, HelmError
 from weft_testing.cluster.network import NetworkError, namespaces
 from weft_testing.cluster.node import NodeError
 from weft_testing.cluster.processes import ProcessError, own_processes
 from weft_testing.cluster.programs import CLUSTER, EVERYTHING, FILES, PROGRAMS
 from weft_testing.cluster.records import RecordError
 from weft_testing.cluster.toolchain import ToolchainError
+from weft_testing.cluster.weft_images import ImagesError, weft_images
 
 _EXPECTED = (
     ClusterNameError,
@@ -29,7 +33,12 @@ _EXPECTED = (
     BuildError,
     ToolchainError,
     CatalogError,
+    ImagesError,
+    HelmError,
+    KubectlError,
 )
+_PASSED_ON = ("kubectl", "helm")
+"""Commands whose words are another program's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
-    """Part our own words from those of kubectl, which argparse must not see: it would take away a `--`."""
-    if words[:1] != ["kubectl"]:
+    """Part our own words from those of kubectl or helm, which argparse must not see: it would take away a `--`."""
+    if not words or words[0] not in _PASSED_ON:
         return words, []
     own = 3 if words[1:2] == ["--name"] else 2 if words[1:] and words[1].startswith("--name=") else 1
     return words[:own], words[own:]
@@ -60,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(run=run)
-        if run is not _build:
+        if run not in (_build, _demo):
             made.add_argument("--name", default=DEFAULT_NAME, help="which cluster (default: %(default)s)")
         return made
 
@@ -68,15 +77,20 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--nodes", type=int, default=2, help="how many nodes; 0: API server only, without root (default: 2)"
     )
+    up.add_argument("--no-images", action="store_true", help="leave out Weft's images of agent, operator and demo")
     command("down", _down, "take a cluster away")
     command("status", _status, "say what runs")
     command("kubectl", _kubectl, "run kubectl as the cluster's administrator: kubectl [--name NAME] ARGUMENT...")
+    command("helm", _helm, "run helm 4 as the cluster's administrator: helm [--name NAME] ARGUMENT...")
     enter = command("enter", _enter, "run a command, or a shell, on a node or beside the API server (cp)")
     enter.add_argument("place", help="n1, n2 … or cp")
     enter.add_argument("command", nargs=argparse.REMAINDER)
     images = command("images", _load, "import images from OCI archives into all nodes")
     images.add_argument("verb", choices=["load"])
     images.add_argument("archives", nargs="+", type=Path, metavar="FILE")
+    demo = command("demo", _demo, "show Weft on a cluster of its own: charts, mutual TLS, identity, policy, as a table")
+    demo.add_argument("--keep", action="store_true", help="leave the cluster running")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="write the checks to a file, too")
     build = command("build", _build, "build programs into the cache")
     build.add_argument(
         "programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(EVERYTHING)} (default: a cluster's)"
@@ -89,7 +103,10 @@ def _up(options: argparse.Namespace) -> int:
     if options.nodes == 0:
         plane = ControlPlane.up(options.name, on_loopback=True, owned=False)
     else:
-        plane = Cluster.up(options.name, nodes=options.nodes, owned=False).control_plane
+        archives = [] if options.no_images else weft_images()
+        cluster = Cluster.up(options.name, nodes=options.nodes, owned=False)
+        cluster.load(*archives)
+        plane = cluster.control_plane
     _print(f"cluster {options.name} is up: {', '.join(plane.record.nodes) or 'API server only'}")
     _print(f"  export KUBECONFIG={plane.kubeconfig}")
     _print(f"  kubectl: {plane.programs['kubectl']}   (or: python -m weft_testing.cluster kubectl ...)")
@@ -127,6 +144,17 @@ def _kubectl(options: argparse.Namespace) -> int:
     kubectl = ControlPlane.attach(options.name).kubectl
     command = kubectl.command(*options.passed_on)
     os.execv(command[0], command)
+
+
+def _helm(options: argparse.Namespace) -> int:
+    plane = ControlPlane.attach(options.name)
+    helm = Helm(plane.kubeconfig, plane.directory / "helm")
+    command = helm.command(*options.passed_on)
+    os.execve(command[0], command, helm.environment())
+
+
+def _demo(options: argparse.Namespace) -> int:
+    return 0 if demonstrate(keep=options.keep, json_file=options.json) else 1
 
 
 def _enter(options: argparse.Namespace) -> int:
