@@ -18,7 +18,7 @@ PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 .PHONY: help setup demo test lint types unit perf perf-quick fuzz images cluster cluster-down demo-kubernetes clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 define packages
 	@missing=(); for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok' || missing+=($$p); done; \

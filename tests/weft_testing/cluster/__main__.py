@@ -14,7 +14,6 @@ from weft_testing.cluster.binaries import BuildError, missing, need, need_files
 from weft_testing.cluster.catalog import CatalogError
 from weft_testing.cluster.cluster import DEFAULT_NAME, Cluster
 from weft_testing.cluster.control_plane import ControlPlane
-from weft_testing.cluster.demo.show import demonstrate
 from weft_testing.cluster.helm import Helm, HelmError
 from weft_testing.cluster.network import NetworkError, namespaces
 from weft_testing.cluster.node import NodeError
@@ -154,6 +153,8 @@ def _helm(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
+    from weft_testing.cluster.demo.show import demonstrate  # here, because it needs the checkout's root on the path
+
     return 0 if demonstrate(keep=options.keep, json_file=options.json) else 1
 
 
