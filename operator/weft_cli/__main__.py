@@ -9,7 +9,13 @@ from weft_cli.lazy import HELP_WIDTH, LazyGroup
 from weft_cli.output import CommandError
 
 _COMMANDS = {
-    "check": ("weft_cli.commands.check:check", "say everything that is wrong with YAML files"),
+    "status": (
+        "weft_cli.commands.status:status",
+        "nodes, agents, captured pods, configuration and certificates of a cluster",
+    ),
+    "explain": ("weft_cli.commands.explain:explain", "what would become of a call, and which policy says so"),
+    "check": ("weft_cli.commands.check:check", "say everything that is wrong with a cluster, or with YAML files"),
+    "install": ("weft_cli.commands.install:install", "print what helm would apply"),
     "compile": ("weft_cli.commands.compile:compile_", "turn YAML files into the documents that agents read"),
     "ca": ("weft_cli.commands.ca:ca", "a certificate authority in a directory, for development"),
     "lab": ("weft_cli.lab.group:lab", "the mesh on this machine: nodes and pods as network namespaces"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import click
+import msgspec
 
 from weft_cli.exits import FINDINGS
 from weft_contract.problems import Problem
@@ -48,6 +49,16 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
         click.echo("   ".join([*cells, row[-1]]).rstrip())
+
+
+def print_document(document: object, form: str) -> None:
+    """Print plain values as `json` or `yaml`."""
+    if form == "json":
+        click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def end(status: int) -> NoReturn:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Final
 
 from weft_agent.proxy.context import Context
-from weft_agent.proxy.destination import Destination, ToService, classify
 from weft_agent.proxy.detecting import Detecting
 from weft_agent.proxy.http1 import Session
 from weft_agent.proxy.meter import Party
@@ -29,6 +28,7 @@ from weft_core.decision import Denied
 from weft_core.detect import Detected
 from weft_core.errors import CaptureLoopError, ConnectionLimitError, ConnectTimeoutError, NoEndpointsError, WeftError
 from weft_core.routing import Refused
+from weft_core.snapshot import Destination, ToService, classify
 from weft_core.tunnel import TunnelStream
 
 ATTEMPTS: Final = 3

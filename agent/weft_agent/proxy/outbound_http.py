@@ -14,7 +14,6 @@ import time
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.connect_head import request_head
 from weft_agent.proxy.context import Context
-from weft_agent.proxy.destination import Destination, ToService, classify
 from weft_agent.proxy.dialing import Dial, dial_application, dial_network
 from weft_agent.proxy.http1 import Session, Upstream
 from weft_agent.proxy.inbound_http import Admission
@@ -32,6 +31,7 @@ from weft_core.facts import RequestFacts
 from weft_core.http1 import RequestHead, ResponseHead
 from weft_core.policy.egress import leave
 from weft_core.routing import Forward, HttpRouter, RedirectTo, Refused, apply_request, apply_response, redirect_response
+from weft_core.snapshot import Destination, ToService, classify
 from weft_core.tunnel import TunnelStream
 
 ATTEMPTS = 3

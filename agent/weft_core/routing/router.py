@@ -103,6 +103,10 @@ class HttpRouter:
         found = self._always or self._memo.get((method, path))
         return found.choose(rng_u32) if found is not None else None
 
+    def outcomes(self, request: RequestFacts) -> tuple[tuple[Outcome, float], ...]:
+        """Return everything that `route` may answer and with which probability: what explains a route is the router."""
+        return (self._always or self._first(request)).shares
+
     def _first(self, request: RequestFacts) -> Weighted[Outcome]:
         for match, outcomes in self._entries:
             if match.takes(request):
@@ -133,6 +137,10 @@ class TcpRouter:
         outcome = self._outcomes.choose(rng_u32)
         assert isinstance(outcome, Forward | Refused), "TCP rules have no redirects"
         return outcome
+
+    def outcomes(self) -> tuple[tuple[Outcome, float], ...]:
+        """Return everything that `route` may answer and with which probability."""
+        return self._outcomes.shares
 
 
 def _outcomes(entry: Entry, service: str, port: int) -> Weighted[Outcome]:

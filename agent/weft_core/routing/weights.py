@@ -35,3 +35,9 @@ class Weighted(Generic[T]):
         if self.only is not None:
             return self.only
         return self._items[bisect_right(self._bounds, rng_u32 * self._total >> 32)]
+
+    @property
+    def shares(self) -> tuple[tuple[T, float], ...]:
+        """What may be chosen and with which probability, for whoever explains; an item given twice is there twice."""
+        weights = (bound - before for before, bound in zip((0, *self._bounds), self._bounds, strict=False))
+        return tuple((item, weight / self._total) for item, weight in zip(self._items, weights, strict=True))

@@ -432,3 +432,16 @@ def test_what_cannot_be_compiled_names_its_rule(rule: HttpRule, why: str) -> Non
     with pytest.raises(UncompilableError, match=r"^HTTPRoute/shop/r rules\[1\]: ") as caught:
         compile_route(http_route(leads(), rule))
     assert why in str(caught.value)
+
+
+# -- for whoever explains -----------------------------------------------------------------------------------------
+
+
+def test_outcomes_are_what_route_may_answer_with_their_shares() -> None:
+    made = router(http_route(leads(match("/a"), to=backends(90, 10, 0)), leads(match("/b"), to="shop/v9")))
+    found = made.outcomes(request("GET /a"))
+    assert [(backend(outcome), share) for outcome, share in found] == [("shop/v0", 0.9), ("shop/v1", 0.1)]
+    assert {outcome for outcome, _ in found} == {made.route(request("GET /a"), rng) for rng in (0, 2**32 - 1)}
+    assert [share for _, share in made.outcomes(request("GET /b"))] == [1.0]
+    assert refusal(made.outcomes(request("GET /none"))[0][0]).kind is NoRouteError
+    assert [share for _, share in tcp_router(tcp_route(*backends(1, 3))).outcomes()] == [0.25, 0.75]

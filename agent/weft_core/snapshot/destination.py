@@ -10,7 +10,7 @@ from typing import TypeAlias
 from weft_contract.resources import Endpoint
 from weft_core.errors import NoRouteError
 from weft_core.routing import PodEntry, ServiceEntry, UndeclaredPort
-from weft_core.snapshot import Snapshot
+from weft_core.snapshot.table import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

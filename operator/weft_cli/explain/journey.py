@@ -1,0 +1,244 @@
+"""Following a call: what its caller's agent makes of the destination, and then what each place it may arrive at decides.
+
+Theory: the steps are those of the data plane (`weft_agent.proxy.outbound_http`, `outbound`), with the same functions: `classify`
+reads the destination, the router of the caller's namespace knows every outcome with its share, `apply_request` makes the request
+as it arrives, and the destination's policy judges that. A caller outside the mesh has no agent: its call arrives as it is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from weft_cli.exits import USAGE
+from weft_cli.explain.answer import Answer, Leg
+from weft_cli.explain.landing import Caller, land
+from weft_cli.explain.question import Named, Target
+from weft_cli.explain.world import World
+from weft_cli.output import CommandError
+from weft_contract.identity import parse_spiffe_id
+from weft_contract.resources import Endpoint
+from weft_core.canonical import canonical_host, canonical_target
+from weft_core.errors import NoRouteError, RemoteProtocolError
+from weft_core.facts import Header, RequestFacts
+from weft_core.routing import Forward, Outcome, RedirectTo, Refused, ServiceEntry, apply_request, redirect_response
+from weft_core.snapshot import Outside, ToPod, ToService, classify
+from weft_core.text import show_bytes
+from weft_operator.compile.members import pod_addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the call says."""
+
+    method: str
+    path: str
+    host: str
+    headers: tuple[Header, ...]
+    opaque: bool
+
+
+class Journey:
+    """One call.
+
+    Args:
+        world: the cluster.
+        caller: who calls.
+        asked: what is sent.
+    """
+
+    def __init__(self, world: World, caller: Named, asked: Asked) -> None:
+        pod = world.find_pod(caller)
+        member = world.members.get(pod.metadata.key)
+        identity = parse_spiffe_id(member.identity) if member is not None else None
+        self._world = world
+        self._asked = asked
+        self._caller = Caller(pod, identity, world.node_of.get(pod.metadata.key, pod.spec.node_name))
+        self._snapshot = world.snapshot(self._caller.node if member is not None else "")
+        self._identity = str(member.identity) if member is not None else ""
+
+    def to(self, target: Target) -> Answer:
+        """Return what becomes of the call.
+
+        Raises:
+            CommandError: the target is not there, or the request is one that agents refuse to read.
+        """
+        destination, name = self._destination(target)
+        opaque = self._asked.opaque or not _speaks_http(destination)
+        request = None if opaque else self._request(self._asked.host or target.host or _host_of(target))
+        if self._identity:
+            legs = tuple(self._legs(destination, name, request))
+        else:
+            legs = (self._by_kubernetes(destination, name, request),)
+        shown = "" if request is None else f"{show_bytes(request.method)} {show_bytes(request.path)}"
+        return Answer(
+            source=self._caller.key,
+            identity=self._identity,
+            node=self._caller.node,
+            destination=name,
+            request=shown + (f", host {show_bytes(request.host)}" if request is not None and request.host else ""),
+            legs=legs,
+            warnings=tuple(self._warnings()),
+        )
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _destination(self, target: Target) -> tuple[ToService | ToPod | Outside, str]:
+        named = target.named
+        if named is None:
+            return self._at(target.address, target.port or 0), f"{target.address} port {target.port}"
+        service = self._world.services.get(f"{named.namespace}/{named.name}")
+        if named.kind in ("", "service") and service is not None:
+            ports = {port.port: port for port in service.spec.ports if port.protocol == "TCP"}
+            port = target.port if target.port is not None else _only(list(ports), service.metadata.key)
+            name = f"Service {service.metadata.key} port {port}"
+            entry = self._known(service.metadata.key, port)
+            if entry is not None:
+                return ToService(entry), name
+            if port not in ports:
+                listed = ", ".join(map(str, ports)) or "none"
+                raise CommandError(f"Service {service.metadata.key} has no TCP port {port}; there are {listed}")
+            return Outside(Endpoint(address=service.spec.cluster_ip or "its pods", port=port)), name
+        if named.kind == "service":
+            raise CommandError(f"there is no Service {named.name} in namespace {named.namespace}")
+        pod = self._world.find_pod(named)
+        declared = [port.container_port for part in pod.spec.containers for port in part.ports]
+        port = target.port if target.port is not None else _only(declared, f"pod {pod.metadata.key}")
+        address = next(iter(pod_addresses(pod)), "")
+        if not address:
+            raise CommandError(f"pod {pod.metadata.key} has no address yet")
+        return self._at(address, port), f"pod {pod.metadata.key} port {port}"
+
+    def _known(self, service: str, port: int) -> ServiceEntry | None:
+        """Return a Service port as the caller's node knows it; a caller outside the mesh reaches what there is."""
+        if self._identity:
+            return self._snapshot.services.backend(service, port)
+        return self._world.backend(service, port)
+
+    def _at(self, address: str, port: int) -> ToService | ToPod | Outside:
+        try:
+            return classify(self._snapshot, address, port)
+        except NoRouteError as exc:
+            raise CommandError(str(exc)) from exc
+
+    def _request(self, host: str) -> RequestFacts:
+        asked = self._asked
+        try:
+            target = canonical_target(asked.path.encode(), asked.method.encode())
+            return RequestFacts(
+                method=asked.method.encode(),
+                host=canonical_host(host.encode()),
+                path=target.path,
+                query=target.query,
+                headers=asked.headers,
+            )
+        except RemoteProtocolError as exc:
+            raise CommandError(f"agents refuse such a request with {exc.status}: {exc}") from exc
+
+    # -- following ----------------------------------------------------------------------------------------------------
+
+    def _legs(self, destination: ToService | ToPod | Outside, name: str, request: RequestFacts | None) -> Iterator[Leg]:
+        if not isinstance(destination, ToService):
+            landings = land(self._world, self._caller, (destination.endpoint,), request)
+            yield Leg(share=1.0, action="forward", to=name, landings=tuple(landings))
+            return
+        entry, namespace = destination.entry, self._caller.namespace
+        if request is not None:
+            outcomes = self._snapshot.router(entry.key, entry.port.port, namespace).outcomes(request)
+        else:
+            outcomes = self._snapshot.tcp_router(entry.key, entry.port.port, namespace).outcomes()
+        for outcome, share in outcomes:
+            yield self._leg(outcome, share, entry.port.port, request)
+
+    def _leg(self, outcome: Outcome, share: float, port: int, request: RequestFacts | None) -> Leg:
+        match outcome:
+            case Refused():
+                return _refusal(outcome, share)
+            case RedirectTo():
+                return _redirect(outcome, share, port, request)
+            case Forward():
+                return self._forwarded(outcome, share, request)
+
+    def _forwarded(self, outcome: Forward, share: float, request: RequestFacts | None) -> Leg:
+        to = f"{outcome.service}:{outcome.port}"
+        backend = self._snapshot.backend(outcome)
+        if isinstance(backend, Refused):
+            return _refusal(backend, share, to)
+        arriving = _edited(outcome, request) if request is not None else None
+        return Leg(
+            share=share,
+            action="forward",
+            route=outcome.route,
+            rule=outcome.rule,
+            to=to,
+            detail=_changes(outcome, request, arriving),
+            landings=tuple(land(self._world, self._caller, backend.endpoints, arriving)),
+        )
+
+    def _by_kubernetes(self, destination: ToService | ToPod | Outside, name: str, request: RequestFacts | None) -> Leg:
+        endpoints = destination.entry.endpoints if isinstance(destination, ToService) else (destination.endpoint,)
+        detail = f"{self._caller.key} is not in the mesh: its call arrives in plaintext, no route of the mesh applies"
+        landings = land(self._world, self._caller, endpoints, request)
+        return Leg(share=1.0, action="forward", to=name, detail=detail, landings=tuple(landings))
+
+    def _warnings(self) -> Iterator[str]:
+        subject = f"Pod {self._caller.key}"
+        yield from (str(problem) for problem in self._world.problems if problem.subject == subject)
+
+
+def _refusal(outcome: Refused, share: float, to: str = "") -> Leg:
+    return Leg(
+        share=share, action="refuse", route=outcome.route, rule=outcome.rule, to=to, detail=outcome.message,
+        status=outcome.error.http_status,
+    )  # fmt: skip
+
+
+def _redirect(outcome: RedirectTo, share: float, port: int, request: RequestFacts | None) -> Leg:
+    target, host = (_target(request), request.host) if request is not None else (b"/", b"")
+    answer = redirect_response(outcome, target=target, host=host, port=port)
+    return Leg(
+        share=share, action="redirect", route=outcome.route, rule=outcome.rule, status=answer.status,
+        detail=f"Location: {show_bytes(answer.location)}",
+    )  # fmt: skip
+
+
+def _target(request: RequestFacts) -> bytes:
+    return request.path + (b"?" + request.query if request.query else b"")
+
+
+def _edited(forward: Forward, request: RequestFacts) -> RequestFacts:
+    """Return the request as the destination gets it."""
+    block = b"".join(b"%b: %b\r\n" % header for header in request.headers)
+    target, block, host = apply_request(forward, _target(request), block, request.host)
+    path, _, query = target.partition(b"?")
+    lines = [line.partition(b":") for line in block.split(b"\r\n") if line]
+    headers = tuple((name.lower(), value.strip()) for name, _, value in lines)
+    return RequestFacts(method=request.method, host=host, path=path, query=query, headers=headers)
+
+
+def _changes(forward: Forward, before: RequestFacts | None, after: RequestFacts | None) -> str:
+    said: list[str] = []
+    if before is not None and after is not None:
+        if _target(before) != _target(after):
+            said.append(f"path becomes {show_bytes(_target(after))}")
+        if before.host != after.host:
+            said.append(f"host becomes {show_bytes(after.host)}")
+        if before.headers != after.headers:
+            said.append("headers are changed")
+    for name, limit_s in (("request", forward.request_timeout_s), ("each attempt", forward.backend_timeout_s)):
+        if limit_s is not None:
+            said.append(f"{name} may take {limit_s:g} s")
+    return "; ".join(said)
+
+
+def _speaks_http(destination: ToService | ToPod | Outside) -> bool:
+    return destination.protocol in ("http", "auto")
+
+
+def _only(ports: list[int], owner: str) -> int:
+    if len(ports) == 1:
+        return ports[0]
+    listed = ", ".join(map(str, ports)) or "none that is declared"
+    raise CommandError(f"say which port of {owner}, as NAME:PORT; there are {listed}", USAGE)
+
+
+def _host_of(target: Target) -> str:
+    return target.named.name if target.named is not None else target.address

@@ -1,0 +1,92 @@
+"""What every node would know if the objects given were all there are: the compiler's documents as the agents' snapshots."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+from weft_cli.explain.question import Named
+from weft_cli.output import CommandError
+from weft_contract.objects import Pod
+from weft_contract.problems import Problem
+from weft_contract.resources import Workload
+from weft_core.routing import ServiceEntry
+from weft_core.snapshot import Snapshot, SnapshotBuilder, WorkloadTable
+from weft_operator.compile import Document, compile_cluster, read_view
+
+
+class World:
+    """A cluster, compiled.
+
+    Args:
+        documents: all its objects.
+    """
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        view = read_view(documents)
+        compiled = compile_cluster(view)
+        self.pods: Mapping[str, Pod] = view.pods
+        self.services = view.services
+        self.problems: tuple[Problem, ...] = compiled.problems
+        self._documents = compiled.nodes
+        self._snapshots: dict[str, Snapshot] = {}
+        self.members: dict[str, Workload] = {}
+        """Enrolled pods by `namespace/name`."""
+        self.node_of: dict[str, str] = {}
+        for node, document in compiled.nodes.items():
+            for entry in document.resources:
+                if isinstance(entry.spec, Workload):
+                    key = f"{entry.spec.namespace}/{entry.spec.name}"
+                    self.members[key], self.node_of[key] = entry.spec, node
+
+    def snapshot(self, node: str) -> Snapshot:
+        """Return what a node's agent knows; of a node without any document, nothing."""
+        found = self._snapshots.get(node)
+        if found is None:
+            document = self._documents.get(node)
+            resources = [entry.spec for entry in document.resources] if document is not None else []
+            found, _ = SnapshotBuilder().apply(resources, whole=True)
+            self._snapshots[node] = found
+        return found
+
+    def table(self, address: str) -> tuple[str, WorkloadTable] | None:
+        """Return the enrolled pod that has an address, with its node; None: nobody of the mesh."""
+        for key, node in self.node_of.items():
+            if address in self.members[key].addresses:
+                table = self.snapshot(node).workload(key)
+                return (node, table) if table is not None else None
+        return None
+
+    def backend(self, service: str, port: int) -> ServiceEntry | None:
+        """Return a Service port as some node knows it that is told of it."""
+        for name in self._documents:
+            entry = self.snapshot(name).services.backend(service, port)
+            if entry is not None:
+                return entry
+        return None
+
+    def find_pod(self, wanted: Named) -> Pod:
+        """Return the pod that a name means: its own, its workload's, or its `app` label.
+
+        Raises:
+            CommandError: there is none.
+        """
+        there = {key: pod for key, pod in self.pods.items() if pod.metadata.namespace == wanted.namespace}
+        exact = there.get(f"{wanted.namespace}/{wanted.name}")
+        if exact is not None and wanted.kind in ("", "pod"):
+            return exact
+        if wanted.kind in ("", "workload"):
+            for key, pod in there.items():
+                member = self.members.get(key)
+                owner = member.workload if member is not None else pod.metadata.labels.get("app", "")
+                if wanted.name in (owner, pod.metadata.labels.get("app", "")):
+                    return pod
+        raise CommandError(self._nobody(wanted, there.values()))
+
+    def _nobody(self, wanted: Named, there: Iterable[Pod]) -> str:
+        names = sorted({pod.metadata.name for pod in there} | {pod.metadata.labels.get("app", "") for pod in there})
+        names = [name for name in names if name]
+        what = wanted.kind or "pod or workload"
+        if not names:
+            return f"no {what} {wanted.name}: there are no pods in namespace {wanted.namespace}"
+        near = difflib.get_close_matches(wanted.name, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names[:8])}"
+        return f"no {what} {wanted.name} in namespace {wanted.namespace}; {hint}"

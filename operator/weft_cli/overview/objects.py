@@ -1,0 +1,68 @@
+"""Mesh objects and routes whose conditions do not hold, as the controllers wrote them."""
+
+from collections.abc import Iterator
+
+from weft_cli.cluster.session import Body
+from weft_cli.overview.facts import Facts
+from weft_cli.overview.nodes import Shape
+from weft_contract.objects.check.route import is_service_parent
+from weft_contract.objects.route import ParentReference
+
+_OWN = ("Mesh", "AuthorizationPolicy", "PeerAuthentication", "RateLimitPolicy")
+_ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
+CONTROLLER_NAME = "weft.dev/mesh"
+_HOLDS = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True"}
+
+
+class ObjectState(Shape, frozen=True, kw_only=True):
+    """An object that is not in force as written."""
+
+    kind: str
+    namespace: str
+    name: str
+    condition: str
+    reason: str
+    message: str
+
+
+def troubled(facts: Facts) -> list[ObjectState]:
+    """Return every object with a condition that does not hold, or without any although a controller should have seen it."""
+    return [state for kind in (*_OWN, *_ROUTES) for body in facts.bodies(kind) for state in _of(kind, body)]
+
+
+def _of(kind: str, body: Body) -> Iterator[ObjectState]:
+    metadata = body["metadata"]
+    about = {"kind": kind, "namespace": metadata.get("namespace", ""), "name": metadata["name"]}
+    generation = metadata.get("generation", 0)
+    if kind in _ROUTES and not _is_ours(body):
+        return
+    lists = list(_conditions(kind, body))
+    if not any(lists):
+        message = "no controller has seen it yet; is an operator running?"
+        yield ObjectState(**about, condition="Accepted", reason="Pending", message=message)
+    for item in (item for conditions in lists for item in conditions):
+        name = str(item.get("type"))
+        if item.get("observedGeneration", generation) < generation:
+            message = "says something about an older version of the object; is an operator running?"
+            yield ObjectState(**about, condition=name, reason="Outdated", message=message)
+        elif name in _HOLDS and item.get("status") != _HOLDS[name]:
+            reason, message = str(item.get("reason", "")), str(item.get("message", ""))
+            yield ObjectState(**about, condition=name, reason=reason, message=message)
+
+
+def _conditions(kind: str, body: Body) -> Iterator[list[Body]]:
+    status = body.get("status") or {}
+    if kind not in _ROUTES:
+        yield status.get("conditions") or []
+        return
+    for parent in status.get("parents") or ():
+        if parent.get("controllerName") == CONTROLLER_NAME:
+            yield parent.get("conditions") or []
+
+
+def _is_ours(body: Body) -> bool:
+    references = (body.get("spec") or {}).get("parentRefs") or ()
+    return any(
+        is_service_parent(ParentReference(group=item.get("group"), kind=item.get("kind"), name=str(item.get("name"))))
+        for item in references
+    )
