@@ -16,15 +16,16 @@ from types import FrameType
 from typing import Final
 
 import msgspec
-from perf.bench import figures, machine, tables
+from perf.bench import figures, machine
 from perf.bench.entrants import Envoys
 from perf.bench.measure import Settings, measure
 from perf.bench.memory import idle_memory
-from perf.bench.programs import HERE, MissingProgramError, Programs, programs
+from perf.bench.programs import MissingProgramError, Programs, programs
 from perf.bench.report import table
 from perf.bench.samples import MemorySample, Resident, Result, Sample
 from perf.bench.scenarios import IDLE_MEMORY, NAMES, SCENARIOS, fresh_ports
 from perf.bench.stage import Cores, Stage, StageError, choose_cores
+from perf.bench.tables import RESULTS
 
 FORMAT: Final = 1
 MOST_ROUNDS: Final = 50
@@ -35,8 +36,6 @@ _QUICK_ROUNDS, _QUICK_SECONDS = 3, 1
 def main(words: Sequence[str]) -> int:
     """Carry out one command."""
     options = _parser().parse_args(words)
-    if options.tables:
-        return _tables(check=options.check)
     if os.geteuid() != 0:
         sys.stderr.write("perf: this needs root, because it makes network namespaces; run it with sudo\n")
         return 2
@@ -74,10 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", nargs="+", choices=NAMES, metavar="NAME", help=f"only these: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=_number(1, MOST_ROUNDS), metavar="N", help="default 5, quick 3")
     parser.add_argument("--seconds", type=_number(1, 60), metavar="S", help="of each run; default 2, quick 1")
-    parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables of the documents")
-    parser.add_argument(
-        "--check", action="store_true", help="with --tables: write nothing, fail where one is out of date"
-    )
     return parser
 
 
@@ -100,18 +95,11 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _tables(*, check: bool) -> int:
-    root = HERE.parent
-    found = tables.stale(root) if check else tables.write(root)
-    for name in found:
-        sys.stdout.write(f"{name}: {'out of date' if check else 'written'}\n")
-    return 1 if check and found else 0
-
-
 def _places(options: argparse.Namespace, result: Result) -> list[Path]:
     places = [options.json] if options.json is not None else []
     if options.save:
-        places.append(tables.RESULTS / f"{result.date}-{result.commit.rstrip('+') or 'nocommit'}.json")
+        moment = result.date.replace(" ", "-").replace(":", "")
+        places.append(RESULTS / f"{moment}-{result.commit.rstrip('+') or 'nocommit'}.json")
     return places
 
 
@@ -171,7 +159,7 @@ class _Bench:
         rows, memory = figures.rows(self._samples), figures.memory_rows(self._memory)
         return Result(
             format=FORMAT,
-            date=machine.today(),
+            date=machine.now(),
             commit=machine.commit(),
             quick=self._settings.quick,
             rounds=self._settings.rounds,

@@ -102,7 +102,7 @@ def _memory_row(ours: MemorySample | None, theirs: MemorySample) -> MemoryRow:
 
 # -- bars -----------------------------------------------------------------------------------------------------------
 
-_RATIO_BARS: Final = (
+RATIO_BARS: Final = (
     ("HTTP/1.1 with policy, to Envoy with RBAC", "http_hop", 32, "envoy-rbac", 0.75),
     ("two agents, HTTP, to Envoy HTTP/2 over mTLS", "mesh_http", 32, "envoy-h2", 0.80),
     ("two agents, opaque TCP, to Envoy CONNECT", "mesh_tcp", 32, "envoy-connect", 1.20),
@@ -127,7 +127,7 @@ def bars(found: Iterable[Row], memory: Iterable[MemoryRow], resident: Iterable[R
     return (
         *(
             _bar(name, limit, "of the peer's CPU", ratios.get((scenario, connections, peer)))
-            for name, scenario, connections, peer, limit in _RATIO_BARS
+            for name, scenario, connections, peer, limit in RATIO_BARS
         ),
         *(_bar(name, limit, "KiB", idle.get(what)) for name, what, limit in _IDLE_BARS),
         *(_bar(name, limit, "MiB", processes.get(process)) for name, process, limit in _RESIDENT_BARS),

@@ -47,9 +47,9 @@ def commit() -> str:
     return short + ("+" if changed else "")
 
 
-def today() -> str:
-    """Return the date."""
-    return datetime.now(UTC).strftime("%Y-%m-%d")
+def now() -> str:
+    """Return date and time, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _cpu_model() -> str:

@@ -1,8 +1,8 @@
-"""A result as text: the table of a run for people, and the tables of the documentation. Pure."""
+"""A result as text: the table that a run prints. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from perf.bench.samples import Bar, MemoryRow, Resident, Result, Row
+from perf.bench.samples import Bar, MemoryRow, Result, Row
 
 NOISY = 0.10
 """Share of the proxies' core that went to others; figures of such a run say so."""
@@ -17,13 +17,13 @@ def table(result: Result) -> str:
 def _blocks(result: Result) -> Iterator[str]:
     if result.rows:
         head = ("scenario", "conns", "peer", "us", "peer us", "ratio", "spread", "per s", "peer per s", "full core", "")
-        yield _columns([head, *(_cells(row) for row in result.rows)])
+        yield _columns([head, *(cells(row) for row in result.rows)])
     if result.memory:
         idle_head = ("idle connections", "conns", "peer", "KiB each", "peer KiB", "ratio")
-        yield _columns([idle_head, *(_memory_cells(row) for row in result.memory)])
+        yield _columns([idle_head, *(memory_cells(row) for row in result.memory)])
     if result.resident:
         yield "\n".join(f"{item.process} idle: {item.mib:.1f} MiB" for item in result.resident)
-    yield _columns([("bar", "at most", "measured", ""), *(_bar_cells(bar) for bar in result.bars)])
+    yield _columns([("bar", "at most", "measured", ""), *(bar_cells(bar) for bar in result.bars)])
     yield notes(result)
 
 
@@ -43,17 +43,18 @@ def notes(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """Return the cells of a comparison."""
     return (
         row.scenario,
         str(row.connections),
         row.peer,
-        _figure(row.cpu_us_per_request),
-        _figure(row.peer_cpu_us_per_request),
-        _ratio(row.ratio),
+        figure(row.cpu_us_per_request),
+        figure(row.peer_cpu_us_per_request),
+        ratio(row.ratio),
         "" if row.spread is None else f"{row.spread[0]:.2f}-{row.spread[1]:.2f}",
-        _figure(row.rate),
-        _figure(row.peer_rate),
+        figure(row.rate),
+        figure(row.peer_rate),
         f"{row.saturated}/{row.peer_saturated}",
         "; ".join(_remarks(row)),
     )
@@ -66,30 +67,34 @@ def _remarks(row: Row) -> Iterator[str]:
         yield f"others {row.others_share:.0%}"
 
 
-def _memory_cells(row: MemoryRow) -> tuple[str, ...]:
+def memory_cells(row: MemoryRow) -> tuple[str, ...]:
+    """Return the cells of a comparison of memory."""
     return (
         row.what,
         str(row.connections),
         row.peer,
-        _figure(row.kib),
-        _figure(row.peer_kib),
-        _ratio(row.ratio),
+        figure(row.kib),
+        figure(row.peer_kib),
+        ratio(row.ratio),
     )
 
 
-def _bar_cells(bar: Bar) -> tuple[str, ...]:
+def bar_cells(bar: Bar) -> tuple[str, ...]:
+    """Return the cells of a bar."""
     measured = "-" if bar.measured is None else f"{bar.measured:.2f}"
     verdict = "not measured" if bar.passed is None else "ok" if bar.passed else "MISSED"
     return (bar.name, f"{bar.limit:g} {bar.unit}", measured, verdict)
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """Return a figure with as many digits as it is worth."""
     if value is None:
         return "void"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
+    """Return a ratio."""
     return "void" if value is None else f"{value:.2f}"
 
 
@@ -98,49 +103,3 @@ def _columns(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-
-
-# -- markdown -------------------------------------------------------------------------------------------------------
-
-
-def markdown(result: Result, name: str) -> str:
-    """Return the tables of the documentation.
-
-    Args:
-        result: what was measured.
-        name: of its file.
-    """
-    machine = result.machine
-    where = (
-        f"Measured {result.date} at commit {result.commit or 'unknown'} ({name}): {machine['cpu']}, kernel "
-        f"{machine['kernel']}, Python {machine['python']}, {machine['openssl']}, Envoy {machine['envoy']}; "
-        f"{result.rounds} rounds of {result.seconds} s."
-    )
-    rows = _pipe(
-        ("scenario", "connections", "peer", "CPU µs", "peer's", "ratio", "spread", "full core"),
-        (_markdown_cells(row) for row in result.rows),
-    )
-    memory = _pipe(
-        ("idle connections", "peer", "KiB each", "peer's", "ratio"),
-        (_memory_cells(row)[:1] + _memory_cells(row)[2:] for row in result.memory),
-    )
-    return "\n\n".join([where, rows, memory, _residents(result.resident), bars_markdown(result.bars), notes(result)])
-
-
-def _markdown_cells(row: Row) -> tuple[str, ...]:
-    cells = _cells(row)
-    return (f"`{cells[0]}`", *cells[1:7], cells[9])
-
-
-def _residents(resident: Iterable[Resident]) -> str:
-    return "Resident memory, idle: " + ", ".join(f"{item.process} {item.mib:.1f} MiB" for item in resident) + "."
-
-
-def bars_markdown(bars: Iterable[Bar]) -> str:
-    """Return the bars as a table."""
-    return _pipe(("bar", "at most", "measured", ""), (_bar_cells(bar) for bar in bars))
-
-
-def _pipe(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
