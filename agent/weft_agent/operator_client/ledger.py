@@ -113,6 +113,8 @@ class Ledger:
         """None until something was confirmed."""
         self.refusals: dict[Key, tuple[Hash, str]] = {}
         """Hash and reason of each resource whose newest version is not in force."""
+        self._stood_in_for: dict[Key, tuple[Hash, str]] = {}
+        """Hash and reason of what is in `entries` though workers refused it, since nothing good came before."""
         self._known: dict[Key, Resource] = {}
         self._digest = ContentDigest()
         self._flight = _InFlight()
@@ -122,12 +124,7 @@ class Ledger:
     def have(self) -> dict[Key, Hash]:
         """Return what the operator is told at the beginning of a session."""
         found = {key: content_hash for key, (content_hash, _) in self.entries.items()}
-        for key, (content_hash, _) in self.refusals.items():
-            if found.get(key) == content_hash:
-                found[key] = UNSURE  # no last good version
-        for key in self._flight.before:
-            found[key] = UNSURE
-        return found
+        return found | dict.fromkeys((*self._stood_in_for, *self._flight.before), UNSURE)
 
     def config(self, origin: Origin) -> Config:
         """Return the present state as a configuration."""
@@ -159,7 +156,7 @@ class Ledger:
             if (reason := judged.bad.get(key)) is not None:
                 flight.refused[key] = self.refusals[key] = (item[0], reason)
             elif self.entries.get(key) == item:
-                self._hear_again(key, item[0])
+                self._hear_again(key)
             else:
                 self._replace(entries, key, item, judged.known.get(key), generation)
         self.entries = entries
@@ -179,20 +176,18 @@ class Ledger:
         self.refusals.pop(key, None)
         self._put(entries, key, item, resource)
 
-    def _hear_again(self, key: Key, content_hash: Hash) -> None:
+    def _hear_again(self, key: Key) -> None:
         """Note that the version that workers have already was sent again: nobody asks them, so their answer stands."""
-        refused = self.refusals.get(key)
-        if refused is not None and refused[0] == content_hash:
-            self._flight.refused[key] = refused
+        refused = self._stood_in_for.get(key)
+        if refused is not None:
+            self._flight.refused[key] = self.refusals[key] = refused
         else:
             self.refusals.pop(key, None)
             self._flight.refused.pop(key, None)
 
     def _good(self, key: Key) -> tuple[Hash, bytes] | None:
         """Return the version of a resource that workers have in force."""
-        item = self.entries.get(key)
-        refused = self.refusals.get(key)
-        return None if item is None or (refused is not None and refused[0] == item[0]) else item
+        return None if key in self._stood_in_for else self.entries.get(key)
 
     def _put(
         self,
@@ -203,6 +198,7 @@ class Ledger:
     ) -> None:
         old = entries.pop(key, None)
         self._known.pop(key, None)
+        self._stood_in_for.pop(key, None)
         if old is not None:
             self._digest.remove(key, old[0])
         if item is not None:
@@ -233,6 +229,8 @@ class Ledger:
             if before is not None and before != item:
                 self._put(entries, key, before, _known(before[1]))
                 changed = True
+            elif before is None and item is not None:
+                self._stood_in_for[key] = told[key]
         self.entries = self.confirmed = entries
         answers = tuple((key, content_hash, reason) for key, (content_hash, reason) in sorted(told.items()))
         return tuple(Ack(nonce=nonce, refused=answers) for nonce in flight.nonces), changed

@@ -139,7 +139,9 @@ class ConfigStream:
                 nursery.start_soon(self._keep)
                 nursery.start_soon(self._stay_connected)
         finally:
-            self._write()  # short, and the last chance
+            entries = self._to_write()
+            if entries is not None:
+                self._note_written(entries, self._write(entries))  # short, and the last chance
 
     async def _begin(self, apply: Callable[[Config], None]) -> None:
         directory = self._settings.snapshot
@@ -242,24 +244,33 @@ class ConfigStream:
             await self._to_keep.wait()
             await trio.sleep(SETTLE_S)
             self._to_keep = trio.Event()
-            await trio.to_thread.run_sync(self._write)
+            entries = self._to_write()
+            if entries is not None:
+                self._note_written(entries, await trio.to_thread.run_sync(self._write, entries))
             await trio.sleep(self._settings.limits.snapshot_interval_s)
 
-    def _write(self) -> None:
-        """Write what was confirmed, if it is not what is there; blocking."""
-        settings, ledger = self._settings, self._enforcement.ledger
-        entries = ledger.confirmed
-        if entries is None or entries is self._kept:
-            return
+    def _to_write(self) -> Entries | None:
+        """Return what was confirmed, if it is not what the file on disk holds."""
+        confirmed = self._enforcement.ledger.confirmed
+        return None if confirmed is self._kept else confirmed
+
+    def _write(self, entries: Entries) -> int | SnapshotError:
+        """Write the snapshot and return its size; blocking."""
+        settings = self._settings
         try:
-            size = write_snapshot(settings.snapshot, entries, settings.node, settings.build, self._clock())
+            return write_snapshot(settings.snapshot, entries, settings.node, settings.build, self._clock())
         except SnapshotError as exc:
+            return exc
+
+    def _note_written(self, entries: Entries, result: int | SnapshotError) -> None:
+        if isinstance(result, SnapshotError):
             self._metrics.add("weft_snapshot_writes_total", outcome="failed")
-            if self.snapshot_problem != str(exc):
-                self._log.error("snapshot-not-written", error=str(exc))
-            self.snapshot_problem = str(exc)
+            if self.snapshot_problem != str(result):
+                self._log.error("snapshot-not-written", error=str(result))
+            self.snapshot_problem = str(result)
+            self._to_keep.set()  # try again: disks are repaired
             return
         self._kept = entries
         self.snapshot_problem = ""
         self._metrics.add("weft_snapshot_writes_total", outcome="written")
-        self._metrics.set("weft_snapshot_bytes", float(size))
+        self._metrics.set("weft_snapshot_bytes", float(result))
