@@ -1,0 +1,174 @@
+"""The charts against a real API server, by Helm 3 and 4: installed, changed, rolled back, removed; the same text every time."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from weft_testing.cluster.api import Kubectl
+from weft_testing.cluster.control_plane import ControlPlane
+from weft_testing.cluster.helm import CHARTS, Helm, HelmError, Major
+from weft_testing.cluster.programs import KUBERNETES_VERSION
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+EVERYTHING = (
+    "--set=networkPolicy.enabled=true,monitoring.podMonitor.enabled=true,monitoring.prometheusRule.enabled=true",
+    "--set=monitoring.dashboards.enabled=true,agent.workers=2,agent.limits.max_connections=1000",
+    "--set=imagePullSecrets[0].name=registry,commonLabels.team=mesh,operator.issuerSecret=issuer",
+)
+FOREIGN_KINDS = ("PodMonitor", "PrometheusRule")
+
+
+@pytest.fixture(params=[3, 4], ids=["helm3", "helm4"])
+def helm(
+    request: pytest.FixtureRequest,
+    control_plane: ControlPlane,
+    programs: Callable[..., dict[str, Path]],
+    tmp_path: Path,
+) -> Helm:
+    major = cast("Major", request.param)
+    programs(f"helm{major}")
+    return Helm(control_plane.kubeconfig, tmp_path / "helm", major)
+
+
+def template(helm: Helm, *more: str, chart: str = "weft", release: str = "weft") -> str:
+    version = KUBERNETES_VERSION.removeprefix("v")
+    return helm("template", release, str(CHARTS / chart), "--namespace=weft-system", f"--kube-version={version}", *more)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def named(items: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(each for each in items if each["kind"] == kind and each["metadata"]["name"] == name)
+
+
+def test_templates_are_the_same_twice_and_lint_finds_nothing(helm: Helm) -> None:
+    for more in ((), EVERYTHING):
+        assert template(helm, *more) == template(helm, *more)
+    for chart in ("weft", "weft-crds"):
+        helm("lint", "--strict", str(CHARTS / chart), f"--kube-version={KUBERNETES_VERSION.removeprefix('v')}")
+
+
+def test_names_of_the_whole_cluster_carry_the_release(helm: Helm) -> None:
+    spread = ("ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+    items = documents(template(helm, *EVERYTHING, release="blue"))
+    assert len([each for each in items if each["kind"] in spread]) == 8
+    assert all(each["metadata"]["name"].startswith("blue-weft") for each in items)
+    assert all(each["metadata"].get("namespace") == "weft-system" for each in items if each["kind"] not in spread)
+
+
+def test_every_container_is_hardened(helm: Helm) -> None:
+    items = documents(template(helm))
+    for item in items:
+        spec = item["spec"]["template"]["spec"] if item["kind"] in ("DaemonSet", "Deployment") else item.get("spec", {})
+        for container in spec.get("containers", ()):
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"]["drop"] == ["ALL"]
+            assert spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+            assert ("add" in context["capabilities"]) == (item["kind"] == "DaemonSet")
+            assert (spec["securityContext"].get("runAsNonRoot") is True) == (item["kind"] != "DaemonSet")
+    agent = named(items, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]
+    assert not agent.get("hostNetwork")
+    assert not agent.get("hostPID")
+    assert not agent["containers"][0]["securityContext"]["privileged"]
+    assert named(items, "Deployment", "weft-operator")["spec"]["replicas"] == 2
+    assert named(items, "PodDisruptionBudget", "weft-operator")["spec"]["maxUnavailable"] == 1
+
+
+def test_a_dead_operator_holds_up_the_pods_of_the_mesh_alone(helm: Helm) -> None:
+    items = documents(template(helm))
+    gate = named(items, "MutatingWebhookConfiguration", "weft")["webhooks"]
+    assert [each["failurePolicy"] for each in gate] == ["Fail", "Fail"]
+    for webhook in gate:
+        outside = webhook["namespaceSelector"]["matchExpressions"][0]
+        assert outside["operator"] == "NotIn"
+        assert {"kube-system", "weft-system"} <= set(outside["values"])
+        chosen = webhook["namespaceSelector"]["matchExpressions"] + webhook["objectSelector"]["matchExpressions"]
+        assert {"key": "weft.dev/mesh", "operator": "In", "values": ["enabled"]} in chosen
+    objects = named(items, "ValidatingWebhookConfiguration", "weft")["webhooks"]
+    assert {each["failurePolicy"] for each in objects} == {"Ignore"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("operator.replicass=3", "replicass"),
+        ("agent.backend=ebpf", "backend"),
+        ("webhooks.gate.failurePolicy=Maybe", "failurePolicy"),
+        ("operator.replicas=0", "replicas"),
+        ("agent.image.digest=sha256:1", "digest"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, told: str) -> None:
+    with pytest.raises(HelmError, match=told):
+        template(helm, f"--set={setting}")
+
+
+def test_an_image_by_digest(helm: Helm) -> None:
+    digest = f"sha256:{'ab' * 32}"
+    items = documents(template(helm, f"--set=agent.image.digest={digest},agent.image.repository=r.example/a"))
+    agent = named(items, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["containers"][0]
+    assert agent["image"] == f"r.example/a@{digest}"
+    operator = named(items, "Deployment", "weft-operator")["spec"]["template"]["spec"]["containers"][0]
+    assert f"--gate-image=r.example/a@{digest}" in operator["args"]
+
+
+def test_the_definitions_are_the_generated_ones_and_stay(helm: Helm) -> None:
+    items = documents(template(helm, chart="weft-crds"))
+    generated = [yaml.safe_load(path.read_text()) for path in sorted((CHARTS.parent / "crds").glob("*.yaml"))]
+    assert [each["spec"] for each in items] == [each["spec"] for each in generated]
+    assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in items)
+    let_go = documents(template(helm, "--set=keep=false", chart="weft-crds"))
+    assert not any("helm.sh/resource-policy" in each["metadata"].get("annotations", {}) for each in let_go)
+
+
+def test_install_upgrade_rollback_uninstall(helm: Helm, kubectl: Kubectl) -> None:
+    place = ("--namespace=weft-system",)
+    kubectl("create", "namespace", "weft-system")
+    try:
+        helm("install", "weft-crds", str(CHARTS / "weft-crds"), *place)
+        said = helm("install", "weft", str(CHARTS / "weft"), *place)
+        assert "kubectl label namespace NAME weft.dev/mesh=enabled" in said
+        rendered = documents(helm("template", "weft", str(CHARTS / "weft"), *place, "--no-hooks"))
+        differs = kubectl.run("diff", "--filename=-", stdin=yaml.safe_dump_all(rendered))
+        assert (differs.returncode, differs.stdout) == (0, "")
+        _with_bundle(kubectl)
+        helm("upgrade", "weft", str(CHARTS / "weft"), *place, "--set=operator.replicas=3")
+        assert kubectl.get(*place, "deployment", "weft-operator")["spec"]["replicas"] == 3
+        helm("rollback", "weft", "1", *place)
+        assert kubectl.get(*place, "deployment", "weft-operator")["spec"]["replicas"] == 2
+        webhook = kubectl.get("mutatingwebhookconfiguration", "weft")["webhooks"][0]
+        assert webhook["clientConfig"]["caBundle"] == _BUNDLE, "what the operator wrote outlives an upgrade"
+        helm("uninstall", "weft", *place)
+        left = kubectl(
+            "get", "all,sa,role,rolebinding,pdb", *place, "--selector=app.kubernetes.io/instance=weft", "-o=name"
+        )
+        spread = kubectl(
+            "get", "clusterrole,clusterrolebinding,mutatingwebhookconfiguration,validatingwebhookconfiguration",
+            "--selector=app.kubernetes.io/instance=weft", "-o=name",
+        )  # fmt: skip
+        assert left + spread == ""
+        helm("uninstall", "weft-crds", *place)
+        kept = kubectl("get", "crd", "--selector=app.kubernetes.io/component=crds", "-o=name")
+        assert "authorizationpolicies.weft.dev" in kept
+    finally:
+        kubectl.run("delete", "namespace", "weft-system", "--wait")
+        kubectl.run("delete", "crd", "--selector=app.kubernetes.io/component=crds", "--wait")
+
+
+_BUNDLE = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K"
+
+
+def _with_bundle(kubectl: Kubectl) -> None:
+    """Write a caBundle as the operator does: by replacing what it read."""
+    item = kubectl.get("mutatingwebhookconfiguration", "weft")
+    for webhook in item["webhooks"]:
+        webhook["clientConfig"]["caBundle"] = _BUNDLE
+    kubectl("replace", "--filename=-", stdin=json.dumps(item))
