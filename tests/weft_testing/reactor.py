@@ -10,6 +10,7 @@ import trio.testing
 from weft_agent.reactor import Buffer, Reactor, TcpEnd
 from weft_contract.limits import MIB, Limits
 from weft_core.errors import WeftError
+from weft_testing.wire import one_processor
 
 LIMITS = Limits()
 
@@ -21,8 +22,9 @@ async def running_reactor(buffer_bytes: int = MIB) -> AsyncIterator[Reactor]:
     reactor = Reactor(buffer_bytes, faults.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reactor.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield reactor
+        with one_processor():
+            await trio.testing.wait_all_tasks_blocked()
+            yield reactor
         nursery.cancel_scope.cancel()
     reactor.close()
     if faults:

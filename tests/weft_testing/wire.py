@@ -1,8 +1,15 @@
-"""Plain TCP connections held by a test: every wait is bounded, and how a connection ended is part of what is read."""
+"""Plain TCP connections held by a test: every wait is bounded, and how a connection ended is part of what is read.
 
+Theory: a packet over loopback waits in a queue of the processor that sent it until the kernel has time for it: at once on an
+idle machine, milliseconds later on a busy one. So "nobody has anything to do" does not mean that all has arrived. On one
+processor that queue is first in, first out: a datagram to oneself that has come back has pushed everything before it.
+"""
+
+import os
 import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
 
 import trio
 import trio.testing
@@ -12,8 +19,48 @@ WAIT_S: Final = 5.0
 RESET: Final = b"\x01\0\0\0\0\0\0\0"
 
 
+HOPS: Final = 4
+"""A reaction to what arrived is sent, arrives, and so on: so many times at most in the tests' scenes."""
+
+
+@contextmanager
+def one_processor() -> Iterator[None]:
+    """Stay on one processor, so that what is sent over loopback arrives in the order in which it was sent."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[os.getpid() % len(before)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Marker:
+    """A datagram to oneself, which arrives behind everything that was sent before it."""
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.connect(self._sock.getsockname())
+        self._sock.settimeout(WAIT_S)
+
+    def wait(self) -> None:
+        """Send it and wait until it has arrived."""
+        self._sock.send(b"x")
+        self._sock.recv(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+
 async def settled() -> None:
-    """Wait until nobody has anything to do; loopback delivers at once, so everything sent was taken by then."""
+    """Wait until everything sent has arrived and nobody has anything to do; on `one_processor`."""
+    with Marker() as marker:
+        for _ in range(HOPS):
+            await trio.testing.wait_all_tasks_blocked()
+            marker.wait()
     await trio.testing.wait_all_tasks_blocked()
 
 
