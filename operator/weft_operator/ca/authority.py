@@ -27,6 +27,8 @@ from weft_contract.identity import SpiffeId, check_trust_domain
 from weft_contract.limits import DEFAULT_LIMITS, HOURS
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+AuthorityKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+"""What signs; ours are P-256, those of other issuers may be RSA."""
 Randomness: TypeAlias = Callable[[int], bytes]
 """So many random bytes."""
 
@@ -52,7 +54,9 @@ class SigningKey:
     """The certificate of an authority with its private key."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: AuthorityKey
+    above: tuple[x509.Certificate, ...] = ()
+    """Authorities between it and the root, the nearest first; an intermediate of ours has none."""
 
     @property
     def not_after_unix_s(self) -> float:
@@ -63,6 +67,12 @@ class SigningKey:
     def certificate_pem(self) -> bytes:
         """The certificate alone."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """The certificate, and those above it: what goes behind each leaf."""
+        above = (certificate.public_bytes(serialization.Encoding.PEM) for certificate in self.above)
+        return self.certificate_pem + b"".join(above)
 
     @property
     def key_id(self) -> bytes:
@@ -144,7 +154,7 @@ class Authority:
                 "ask for longer, or renew the intermediate"
             )
         certificate = self._sign_leaf(public_key, identity, now_unix_s, ends)
-        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.certificate_pem
+        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.chain_pem
         not_after = certificate.not_valid_after_utc.timestamp()
         return IssuedCertificate(identity, chain, not_after, certificate.serial_number)
 
@@ -181,7 +191,7 @@ class Authority:
         ):
             builder = builder.add_extension(value, critical=critical)
         certificate = _sign(builder, self._intermediate)
-        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.certificate_pem
+        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._intermediate.chain_pem
         return ServerCertificate(tuple(names), chain, certificate.not_valid_after_utc.timestamp())
 
     def _sign_leaf(

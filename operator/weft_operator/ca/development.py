@@ -22,8 +22,6 @@ from typing import Final
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from weft_contract.identity import IdentityGrammarError, SpiffeId, check_trust_domain, spiffe_id
@@ -46,13 +44,13 @@ from weft_operator.ca.authority import (
     create_root,
 )
 from weft_operator.ca.files import make_directory, write_file
+from weft_operator.ca.pem import NAME_CHARACTERS, key_pem, read_signing_key
 
 SCHEMA: Final = "weft.dev/development-ca/v1"
 RENEW_INTERMEDIATE_S: Final = INTERMEDIATE_TTL_S / 3
 
 _STATE_FILE: Final = "ca.json"
 _INTERMEDIATE_FILE: Final = "intermediate.pem"
-_NAME_CHARACTERS: Final = 16
 
 
 class _State(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -154,7 +152,7 @@ def issue(
         make_directory(out, DIRECTORY_MODE)
         _check_replaceable(path, identity)
         _write_bundle(directory, state.trust_domain, out)
-        write_file(path, _key_pem(key) + issued.chain_pem, KEY_PAIR_MODE)
+        write_file(path, key_pem(key) + issued.chain_pem, KEY_PAIR_MODE)
     except OSError as exc:
         raise _file_trouble(exc, out) from exc
     return IssuedFile(path, identity, issued.not_after_unix_s)
@@ -312,31 +310,19 @@ def _root_path(directory: Path, name: str) -> Path:
 
 
 def _name_of(root: SigningKey) -> str:
-    return root.key_id.hex()[:_NAME_CHARACTERS]
+    return root.key_id.hex()[:NAME_CHARACTERS]
 
 
 def _read_key(path: Path) -> SigningKey:
     try:
         text = path.read_bytes()
-        key = serialization.load_pem_private_key(text, password=None)
-        certificate = x509.load_pem_x509_certificate(text)
     except OSError as exc:
         raise _file_trouble(exc, path) from exc
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-        raise CaError(f"{path} does not hold a private key and its certificate: {exc}") from exc
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
-        raise CaError(f"{path} holds a private key that is not its certificate's")
-    return SigningKey(certificate, key)
+    return read_signing_key(text, text, str(path))
 
 
 def _write_key(path: Path, signing_key: SigningKey) -> None:
-    write_file(path, _key_pem(signing_key.key) + signing_key.certificate_pem, KEY_PAIR_MODE)
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    write_file(path, key_pem(signing_key.key) + signing_key.certificate_pem, KEY_PAIR_MODE)
 
 
 def _write_bundle(directory: Path, trust_domain: str, out: Path) -> Path:
