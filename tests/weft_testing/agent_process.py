@@ -70,7 +70,8 @@ class AgentProcess:
         arguments: further flags of `weft-agent run`.
         workers: how many.
         prefix: command that the agent is started through, as `setpriv …`.
-        limits: RLIMIT_NOFILE or None.
+        descriptors: RLIMIT_NOFILE or None.
+        source: flags that say where configuration comes from; empty: from the directory `config`.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class AgentProcess:
         workers: int = 2,
         prefix: Sequence[str] = (),
         descriptors: int | None = None,
+        source: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.config, self.identity, self.state = (directory / name for name in ("config", "identity", "state"))
@@ -93,6 +95,7 @@ class AgentProcess:
         self._workers = workers
         self._prefix = tuple(prefix)
         self._descriptors = descriptors
+        self._source = tuple(source)
         self._started: list[subprocess.Popen[bytes]] = []
         self._pids: set[int] = set()
         self._mark = 0
@@ -137,7 +140,8 @@ class AgentProcess:
         )
         argv = [
             *self._prefix, sys.executable, "-c", code, "run", "--node", "n1",
-            "--config", str(self.config), "--identity", str(self.identity), "--state", str(self.state),
+            *(self._source or ("--config", str(self.config))),
+            "--identity", str(self.identity), "--state", str(self.state),
             "--workers", str(self._workers), "--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
             *self._arguments,
         ]  # fmt: skip

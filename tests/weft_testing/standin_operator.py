@@ -227,7 +227,7 @@ class StandinOperator:
 
         key = x509.load_pem_x509_csr(request.csr.encode()).public_key() if self.key_of is None else self.key_of(b"")
         identity = self.identity_of(request)
-        issued = self.issuer.issue(key=_Public(key), uris=(identity,), ends_in_s=self.ttl_s)
+        issued = self.issuer.issue(key=PublicHalf(key), uris=(identity,), ends_in_s=self.ttl_s)
         return CertificateAnswer(chain=issued.chain_pem.decode(), identity=identity, not_after_unix_s=0.0)
 
     def knows(self, authorization: bytes) -> bool:
@@ -235,7 +235,7 @@ class StandinOperator:
         return authorization.decode().removeprefix("Bearer ") in self.tokens
 
 
-class _Public:
+class PublicHalf:
     """A key of which only the public half is known, as `weft_testing.pki` takes it."""
 
     def __init__(self, key: object) -> None:

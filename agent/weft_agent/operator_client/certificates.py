@@ -11,7 +11,7 @@ Storing is all that is done with a certificate here: `weft_agent.control.identit
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -44,7 +44,7 @@ RENEW_AT: Final = 0.5
 RENEW_JITTER: Final = 0.1
 LONGEST_SLEEP_S: Final = 60.0
 """The wall clock may be set while we sleep."""
-SWEEP_S: Final = 15.0
+SWEEP_S: Final = 30.0
 HURRY_SPREAD_S: Final = 1.0
 """All nodes notice a returning operator at once."""
 
@@ -65,6 +65,8 @@ class _Held:
 
     stored: Stored
     due_unix_s: float
+    vouched_for: bool
+    """Whether its signatures lead to a root that the node holds now."""
 
 
 class Certificates:
@@ -115,6 +117,8 @@ class Certificates:
         wanted = {parse_spiffe_id(identity) for identity in identities}
         if roots != self._roots:
             self._roots = roots
+            for identity, held in self._held.items():
+                self._held[identity] = replace(held, vouched_for=self._vouched_for(identity, held.stored))
             self._look_again()
         for identity in self._wanted.keys() - wanted:
             self._wanted.pop(identity).scope.cancel()
@@ -183,9 +187,12 @@ class Certificates:
                 await state.news.wait()
 
     def _due_unix_s(self, identity: SpiffeId) -> float:
-        held, roots = self._held.get(identity), self._roots.get(identity.trust_domain)
-        vouched_for = held is not None and (not roots or leads_to(held.stored.chain, roots))
-        return held.due_unix_s if held is not None and vouched_for else 0.0
+        held = self._held.get(identity)
+        return held.due_unix_s if held is not None and held.vouched_for else 0.0
+
+    def _vouched_for(self, identity: SpiffeId, stored: Stored) -> bool:
+        roots = self._roots.get(identity.trust_domain)
+        return not roots or leads_to(stored.chain, roots)  # without roots nothing can be said, nor anything asked for
 
     async def _pause(self, identity: SpiffeId, state: _Identity, error: Exception, backoff: Backoff) -> None:
         wait_s = backoff.next_s(getattr(error, "retry_after_s", 0.0))
@@ -219,22 +226,23 @@ class Certificates:
             answer = msgspec.json.decode(body, type=CertificateAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise ProtocolError(f"the operator's answer cannot be read: {exc}") from exc
-        stored = await trio.to_thread.run_sync(self._store, answer, made, identity)
+        stored = await trio.to_thread.run_sync(self._store, answer, made, identity, self._clock())
         self._hold(identity, stored)
         self._metrics.add("weft_certificate_requests_total", outcome="issued")
         self._log.info("certificate-issued", identity=str(identity), not_after_unix_s=stored.not_after_unix_s)
         self.stored()
 
-    def _store(self, answer: CertificateAnswer, made: KeyWithRequest, identity: SpiffeId) -> Stored:
+    def _store(self, answer: CertificateAnswer, made: KeyWithRequest, identity: SpiffeId, now_unix_s: float) -> Stored:
         roots = self._roots.get(identity.trust_domain, ())
-        chain_pem, stored = judge_answer(answer, made, identity, roots, self._clock(), self._limits)
+        chain_pem, stored = judge_answer(answer, made, identity, roots, now_unix_s, self._limits)
         self._directory.write(identity, made.key_pem, chain_pem)
         return stored
 
     def _hold(self, identity: SpiffeId, stored: Stored) -> None:
         life_s = stored.not_after_unix_s - stored.not_before_unix_s
         share = RENEW_AT * self._rng.uniform(1.0 - RENEW_JITTER, 1.0 + RENEW_JITTER)
-        self._held[identity] = _Held(stored, stored.not_before_unix_s + life_s * share)
+        due_unix_s = stored.not_before_unix_s + life_s * share
+        self._held[identity] = _Held(stored, due_unix_s, self._vouched_for(identity, stored))
 
     async def _drop_unused(self) -> None:
         while True:

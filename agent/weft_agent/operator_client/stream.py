@@ -141,7 +141,7 @@ class ConfigStream:
         finally:
             entries = self._to_write()
             if entries is not None:
-                self._note_written(entries, self._write(entries))  # short, and the last chance
+                self._note_written(entries, self._write(entries, self._clock()))  # short, and the last chance
 
     async def _begin(self, apply: Callable[[Config], None]) -> None:
         directory = self._settings.snapshot
@@ -246,7 +246,7 @@ class ConfigStream:
             self._to_keep = trio.Event()
             entries = self._to_write()
             if entries is not None:
-                self._note_written(entries, await trio.to_thread.run_sync(self._write, entries))
+                self._note_written(entries, await trio.to_thread.run_sync(self._write, entries, self._clock()))
             await trio.sleep(self._settings.limits.snapshot_interval_s)
 
     def _to_write(self) -> Entries | None:
@@ -254,11 +254,11 @@ class ConfigStream:
         confirmed = self._enforcement.ledger.confirmed
         return None if confirmed is self._kept else confirmed
 
-    def _write(self, entries: Entries) -> int | SnapshotError:
+    def _write(self, entries: Entries, now_unix_s: float) -> int | SnapshotError:
         """Write the snapshot and return its size; blocking."""
         settings = self._settings
         try:
-            return write_snapshot(settings.snapshot, entries, settings.node, settings.build, self._clock())
+            return write_snapshot(settings.snapshot, entries, settings.node, settings.build, now_unix_s)
         except SnapshotError as exc:
             return exc
 
