@@ -54,6 +54,7 @@ _VALUED: Final = (
     ("log-level", "LEVEL", "debug, info, warning or error (default info)"),
     ("limit", "NAME=VALUE,…", "overrides of `weft limits`"),
 )
+_FLAGS: Final = ("remove-capture-on-exit", "stand-by")
 
 
 def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ, control: str = CONTROL) -> int:
@@ -97,7 +98,7 @@ def _run(options: argparse.Namespace, environment: Mapping[str, str], control: s
 def collect(flags: Mapping[str, object], environment: Mapping[str, str]) -> dict[str, str]:
     """Return settings by name: flags first, then `WEFT_…` of the environment."""
     raw: dict[str, str] = {}
-    for name in (*(name for name, _, _ in _VALUED), "remove-capture-on-exit"):
+    for name in (*(name for name, _, _ in _VALUED), *_FLAGS):
         given = flags.get(name.replace("-", "_"))
         variable = environment.get("WEFT_" + name.upper().replace("-", "_"))
         if given is True:
@@ -124,6 +125,7 @@ def keeper_command(settings: Settings, control: str) -> list[str]:
         "log-format": settings.log_format,
         "log-level": settings.log_level,
         "remove-capture-on-exit": str(settings.remove_capture_on_exit).lower(),
+        "stand-by": str(settings.stand_by).lower(),
         "limit": ",".join(f"{name}={value}" for name, value in settings.limits.items()),
     }
     arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
@@ -153,6 +155,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="remove the capture rules after a drained stop; default: they stay, so that nothing passes unguarded",
+    )
+    run.add_argument(
+        "--stand-by",
+        action="store_true",
+        default=None,
+        help="while another agent has the state directory: wait, ready, and take over when it ends (rolling updates)",
     )
     check = commands.add_parser("check", help="list everything wrong with configuration, identities and this host")
     check.add_argument("--config", metavar="DIR", required=True)

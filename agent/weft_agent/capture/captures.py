@@ -78,6 +78,7 @@ class Captures:
         self._adopted: dict[str, Listeners] = {}
         self._recorded = state.read(RECORD, list[Recorded]) or []
         self._ending = False
+        self._care = trio.CancelScope()
         self._empty = trio.Event()
 
     # -- what others ask ------------------------------------------------------------------------------------------
@@ -96,7 +97,7 @@ class Captures:
     def want(self, workloads: Iterable[Workload]) -> None:
         """Capture exactly these pods."""
         self._workloads = {workload.uid: workload for workload in workloads}
-        if self._nursery is not None:
+        if self._nursery is not None and not self._ending:
             self._reconcile(self._workloads)
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -108,8 +109,10 @@ class Captures:
             async with trio.open_nursery() as self._nursery:
                 if self._workloads is not None:
                     self._reconcile(self._workloads)
-                self._nursery.start_soon(caretaker.heal)
-                self._nursery.start_soon(caretaker.count)
+                with self._care:
+                    async with trio.open_nursery() as care:
+                        care.start_soon(caretaker.heal)
+                        care.start_soon(caretaker.count)
                 await trio.sleep_forever()
         finally:
             self._nursery = None
@@ -118,6 +121,11 @@ class Captures:
         """Close control's copies of all listeners, when the workers drain."""
         for pod in self.pods.values():
             pod.close_listeners()
+
+    def let_go(self) -> None:
+        """Look after no pod any more, because a successor does; what pods have stays open for what still runs."""
+        self._ending = True
+        self._care.cancel()
 
     async def leave_all(self, *, release: bool) -> None:
         """Leave every pod, when the agent ends.

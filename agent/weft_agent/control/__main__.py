@@ -12,8 +12,9 @@ from typing import Final
 
 import trio
 
-from weft_agent.control.main import Control, KeeperGoneError, raise_descriptor_limit
+from weft_agent.control.main import Control, KeeperGoneError, open_listeners, raise_descriptor_limit
 from weft_agent.control.settings import Settings, SettingsError, parse_settings
+from weft_agent.control.standby import stand_by
 from weft_agent.control.state_directory import StateDirectory, StateDirectoryError
 from weft_agent.keeper.launch import command, package_paths
 from weft_agent.telemetry.log import Log
@@ -66,7 +67,14 @@ def _serve(settings: Settings, worker: str, sink: Sink, log: Log, metrics: Metri
     except StateDirectoryError as exc:
         log.error("state-directory", error=str(exc))
         return EXIT_HOPELESS
-    if not _locked(state):
+    if settings.stand_by and not state.lock():
+        try:
+            if not trio.run(_stand_by, settings, state, lifeline, log):
+                return 0
+        except OSError as exc:
+            log.error("stand-by", error=str(exc))
+            return EXIT_FAILED
+    elif not _locked(state):
         log.error("state-directory", error=f"another agent holds {settings.state}", remedy="give each its own --state")
         return EXIT_HOPELESS
     paths = package_paths([*PACKAGES, worker.partition(".")[0]])
@@ -83,6 +91,10 @@ def _serve(settings: Settings, worker: str, sink: Sink, log: Log, metrics: Metri
     finally:
         state.close()
     return 0
+
+
+async def _stand_by(settings: Settings, state: StateDirectory, lifeline: int | None, log: Log) -> bool:
+    return await stand_by(await open_listeners(settings.health_address), state, lifeline, log)
 
 
 def _locked(state: StateDirectory) -> bool:

@@ -9,8 +9,9 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,7 @@ class Control:
         self._health = Health(
             self._fleet, self._config, self._captures.missing, self._identity_warnings, self._selftests, log
         )
+        self._in_charge: list[trio.CancelScope] = []
         self._stopping = trio.Event()
         self._stop_now = trio.Event()
         self._fleet.joined = self._worker_joined
@@ -167,10 +169,10 @@ class Control:
             nursery.start_soon(self._fleet.run, orphans)
             nursery.start_soon(self._captures.run)
             nursery.start_soon(self._stockroom.run)
-            nursery.start_soon(self._config.run, self._apply)
-            nursery.start_soon(self._identities.run)
+            nursery.start_soon(self._while_in_charge, partial(self._config.run, self._apply))
+            nursery.start_soon(self._while_in_charge, self._identities.run)
             if self._operator is not None:
-                nursery.start_soon(self._operator.run)
+                nursery.start_soon(self._while_in_charge, self._operator.run)
             nursery.start_soon(self._health.watch)
             nursery.start_soon(self._hatchery.run)
             await self._stopping.wait()
@@ -207,11 +209,30 @@ class Control:
         cut = 0
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hurry, nursery.cancel_scope)
+            if self._settings.stand_by:
+                nursery.start_soon(self._hand_over)
             cut = await self._fleet.drain(self._limits.drain_timeout_s)
             nursery.cancel_scope.cancel()
-        await self._captures.leave_all(release=self._settings.remove_capture_on_exit)
-        rules = "removed" if self._settings.remove_capture_on_exit else "stay in force"
+        release = self._settings.remove_capture_on_exit and self._state.is_ours
+        await self._captures.leave_all(release=release)
+        rules = "removed" if release else "stay in force"
         self._log.info("drained", cut=cut, rules=rules)
+
+    async def _hand_over(self) -> None:
+        """Let the agent that stands by have the node: no pod is looked after any more, no word said in the node's name."""
+        self._captures.let_go()
+        self._pages.is_kept = False
+        for scope in self._in_charge:
+            scope.cancel()
+        await trio.lowlevel.checkpoint()
+        self._state.hand_over()
+        self._log.info("handed-over", state=str(self._state.path))
+
+    async def _while_in_charge(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a task until it ends, or until the node is handed over."""
+        with trio.CancelScope() as scope:
+            self._in_charge.append(scope)
+            await run()
 
     async def _hurry(self, scope: trio.CancelScope) -> None:
         """Cut the drain short when somebody asks a second time."""

@@ -87,6 +87,8 @@ class Settings:
     log_level: LogLevel = "info"
     remove_capture_on_exit: bool = False
     """False: rules outlive the agent, so a restart refuses instead of letting pass."""
+    stand_by: bool = False
+    """Wait, ready, while another agent has the state directory, and take over when it ends; False: that is a mistake."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """Overrides of `Limits` by field name."""
 
@@ -127,6 +129,7 @@ def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
         "log_format": reader.optional("log-format", _one_of("json", "text"), "json"),
         "log_level": reader.optional("log-level", _one_of("debug", "info", "warning", "error"), "info"),
         "remove_capture_on_exit": reader.optional("remove-capture-on-exit", _flag, False),
+        "stand_by": reader.optional("stand-by", _flag, False),
         "limits": reader.optional("limit", _limits, dict[str, float]()),
     }
     reader.finish()

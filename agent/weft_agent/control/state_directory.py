@@ -54,23 +54,37 @@ class StateDirectory:
             for name, mode in (("workers", 0o711), ("root", 0o711)):
                 (path / name).mkdir(exist_ok=True)
                 (path / name).chmod(mode)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock: int | None = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
             raise StateDirectoryError(
                 f"cannot use {path} as state directory: {exc}; choose another with --state"
             ) from exc
 
     def lock(self) -> bool:
-        """Take the lock if it is free."""
+        """Take the lock if it is free; never again once it was handed over."""
+        if self._lock is None:
+            return False
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
+    def hand_over(self) -> None:
+        """Let a successor have the directory: it finds no worker of ours to wait for, and nothing is written here any more."""
+        self.write("workers.json", [])
+        self.close()
+
     def close(self) -> None:
-        """Let go of the lock."""
-        os.close(self._lock)
+        """Let go of the lock, once."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    @property
+    def is_ours(self) -> bool:
+        """False once it was handed over."""
+        return self._lock is not None
 
     @property
     def worker_directory(self) -> Path:
@@ -106,8 +120,9 @@ class StateDirectory:
         return token
 
     def write(self, name: str, value: object) -> None:
-        """Write a small record, atomically."""
-        _write(self.path / name, msgspec.json.encode(value))
+        """Write a small record, atomically; nothing in a directory that a successor has."""
+        if self.is_ours:
+            _write(self.path / name, msgspec.json.encode(value))
 
     def read(self, name: str, python_type: type[T]) -> T | None:
         """Return a record, None when there is none that can be read."""

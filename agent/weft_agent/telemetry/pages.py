@@ -65,6 +65,8 @@ class Pages:
         self._path = path
         self._living: list[WorkerPage] = []
         self._retired = _load(path)
+        self.is_kept = True
+        """False: a successor keeps its own sums at the path, and ours are written no more."""
 
     def join(self, page: WorkerPage) -> None:
         """Count a worker in."""
@@ -76,7 +78,8 @@ class Pages:
             self._living.remove(page)
             page.add_to(self._retired, gauges=False)
             page.close()
-            self._save()
+            if self.is_kept:
+                self._save()
 
     def totals(self) -> Totals:
         """Return the sums over all workers."""

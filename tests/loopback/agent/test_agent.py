@@ -3,12 +3,14 @@
 No pod is captured here (that is `tests/netns/agent`); what flows are the self-tests, through the real data plane.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -16,6 +18,7 @@ from weft_agent.__main__ import CONTROL
 from weft_contract.codec import document, encode
 from weft_contract.resources import Node, Service
 from weft_testing.agent_process import (
+    PATIENCE_S,
     STANDIN,
     AgentProcess,
     environment,
@@ -57,6 +60,36 @@ def test_it_starts_serves_and_drains(tmp_path: Path, control: str) -> None:
         drained = agent.until_event("drained")
         assert drained["cut"] == 0
         assert drained["rules"] == "stay in force"
+
+
+def test_an_agent_that_stands_by_takes_over_when_the_first_one_ends(tmp_path: Path) -> None:
+    with running(tmp_path, [service("web")], control=CONTROL, arguments=["--stand-by"]) as agent:
+        first, first_pid, first_workers = agent.keeper, agent.control_pid, agent.worker_pids()
+        agent.start()
+        address = agent.until_event("standing-by")["health"]
+        with urlopen(f"http://{address}/healthz/ready", timeout=5) as answer:
+            assert json.load(answer)["warnings"] == ["stands by until the agent that has this node ends"]
+        assert agent.control_pid == first_pid, "the first one has the node until it ends"
+        first.send_signal(signal.SIGTERM)
+        agent.until_event("handed-over")
+        agent.until_event("taking-over")
+        assert first.wait(PATIENCE_S) == 0
+        agent.until_ready()
+        assert agent.control_pid != first_pid
+        assert not set(agent.worker_pids()) & set(first_workers)
+        recorded = json.loads((agent.state / "workers.json").read_text())
+        assert [pid for _, pid in recorded] == agent.worker_pids(), "the first one wrote nothing of its own at its end"
+        assert agent.stop() == 0
+
+
+def test_an_agent_that_stands_by_obeys(tmp_path: Path) -> None:
+    with running(tmp_path, control=CONTROL, arguments=["--stand-by"]) as agent:
+        first_pid = agent.control_pid
+        agent.start()
+        agent.until_event("standing-by")
+        agent.signal(signal.SIGTERM)
+        assert agent.keeper.wait(PATIENCE_S) == 0
+        assert agent.control_pid == first_pid
 
 
 def test_every_worker_is_behind_its_walls_and_small(tmp_path: Path) -> None:
