@@ -11,7 +11,9 @@ from weft_operator.distribution.endpoint import StreamEndpoint
 from weft_operator.distribution.gatekeeper import Caller, Gatekeeper, RefusedError
 from weft_operator.distribution.hub import Hub, NodeStatus
 from weft_operator.distribution.metrics import HubMetrics
+from weft_operator.distribution.peers import Kinship, Peers, StandingEndpoint
 from weft_operator.distribution.settings import HubSettings
+from weft_operator.distribution.trust import lacking_roots
 
 __all__ = [
     "Caller",
@@ -19,7 +21,11 @@ __all__ = [
     "Hub",
     "HubMetrics",
     "HubSettings",
+    "Kinship",
     "NodeStatus",
+    "Peers",
     "RefusedError",
+    "StandingEndpoint",
     "StreamEndpoint",
+    "lacking_roots",
 ]

@@ -11,8 +11,9 @@ All methods are called on one event loop. The first round must hold the whole cl
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 import structlog
@@ -26,6 +27,14 @@ from weft_operator.distribution.metrics import HubMetrics
 from weft_operator.distribution.outlook import Results
 from weft_operator.distribution.session import Batch, ProtocolError, Refusal, Session, State
 from weft_operator.distribution.settings import DEFAULT_SETTINGS, HubSettings
+from weft_operator.distribution.standing import (
+    Answer,
+    Elsewhere,
+    NodeStanding,
+    Question,
+    fingerprint,
+    shelves_fingerprint,
+)
 from weft_operator.live import Delta, Item, Shelf
 from weft_operator.live.board import Board
 
@@ -47,6 +56,8 @@ class Line:
     end: Callable[[str, float], None]
     """Ends the connection in order: reason, seconds until the node may come again."""
     session: Session
+    name: str
+    """Of the session: another one after each reconnect."""
     pods: Pods = field(default_factory=Pods)
 
 
@@ -87,9 +98,11 @@ class Hub:
         self.metrics = metrics if metrics is not None else HubMetrics()
         self.board: Final = Board()
         self.results: Final = Results(self.board)
+        self.elsewhere: Final = Elsewhere(self.board)
         self.changed = changed
         self._clock, self._wall = clock, wall
         self._lines: dict[str, Line] = {}
+        self._sessions = count()
         self._ready = False
 
     @property
@@ -200,7 +213,9 @@ class Hub:
         if old is not None:
             old.end("another session of this node has begun", self.settings.retry_after_s)
         session = Session(hello.have, self.board.items(caller.node))
-        line = Line(caller=caller, build=hello.build, since_unix_s=self._wall(), wake=wake, end=end, session=session)
+        now = self._wall()
+        name = f"{now:.3f}.{next(self._sessions)}"
+        line = Line(caller=caller, build=hello.build, since_unix_s=now, wake=wake, end=end, session=session, name=name)
         self._lines[caller.node] = line
         self.metrics.streams.set(len(self._lines))
         _log.info("node connected", node=caller.node, build=hello.build, have=len(hello.have), differs=session.pending)
@@ -260,12 +275,52 @@ class Hub:
         line.pods = pods
 
     def state(self, node: str, item: Item) -> tuple[State, str]:
-        """Say how things stand with a resource on a node of ours, and why it was refused; LAGGING where it is not ours."""
+        """Say how things stand with a resource on a node, and why it was refused; LAGGING where it is not connected."""
         line = self._lines.get(node)
         if line is None:
-            return State.LAGGING, ""
+            return self.elsewhere.state(node, item.key)
         state = line.session.state(item.key)
         return state, line.session.refused[item.key].reason if state is State.REFUSED else ""
+
+    # -- other replicas -----------------------------------------------------------------------------------------------
+
+    def standing(self, question: Question, replica: str) -> Answer:
+        """Answer another replica about our nodes.
+
+        Args:
+            question: what it asks.
+            replica: our name.
+        """
+        other = tuple(key for key, wanted in question.keys.items() if fingerprint(self.board, key) != wanted)
+        same = question.keys.keys() - set(other)
+        return Answer(
+            replica=replica,
+            nodes={node: self._standing(node, line, same) for node, line in self._lines.items()},
+            other=other,
+        )
+
+    def _standing(self, node: str, line: Line, keys: Set[Key]) -> NodeStanding:
+        """Say which of some resources a node does not have in force; those that it need not have do not matter."""
+        session = line.session
+        return NodeStanding(
+            session=line.name,
+            shelves=shelves_fingerprint(self.board, node),
+            lagging=tuple(key for key in session.unsettled if key in keys),
+            refused={key: refusal.reason for key, refusal in session.refused.items() if key in keys},
+        )
+
+    def heard(self, question: Question, answer: Answer, now: float) -> None:
+        """Take over what another replica said of its nodes; `now` is monotonic seconds."""
+        changed = self.elsewhere.take(question, answer, now)
+        if changed is None:
+            self._tell_all()
+        elif changed:
+            self._tell(changed)
+
+    def forget_silent(self, now: float) -> None:
+        """Forget the nodes of replicas that do not answer any more."""
+        if self.elsewhere.forget_silent(now):
+            self._tell_all()
 
     def serves(self, node: str) -> bool:
         """Whether a node is connected here."""

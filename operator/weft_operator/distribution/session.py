@@ -116,6 +116,12 @@ class Session:
         return len(self._pending)
 
     @property
+    def unsettled(self) -> Iterator[Key]:
+        """What waits or is in flight; some of it twice, where a newer version waits."""
+        yield from self._pending
+        yield from self._in_flight
+
+    @property
     def settled(self) -> bool:
         """Whether the node has answered for everything it should hold."""
         return not self._pending and self._flight is None

@@ -24,7 +24,7 @@ def lacking_roots(hub: Hub, trust_domain: str, roots: Sequence[str]) -> tuple[st
     """
     if not hub.ready:
         return None
-    nodes = sorted(hub.board.nodes_in_use() | {status.node for status in hub.nodes})
+    nodes = sorted(hub.board.nodes_in_use() | {status.node for status in hub.nodes} | hub.elsewhere.nodes)
     item = next((hub.board.find(node, f"TrustBundle/{trust_domain}") for node in nodes), None)
     if not nodes:
         return ()

@@ -79,6 +79,10 @@ class Board:
             found |= self._readers.get(shelf, set())
         return frozenset(found)
 
+    def places(self, key: str) -> frozenset[Shelf]:
+        """Return the shelves that something lies on."""
+        return frozenset(self._places.get(key, ()))
+
     def nodes_in_use(self) -> frozenset[str]:
         """Return the nodes that run members."""
         return self.readers(EVERYBODY)
