@@ -23,6 +23,7 @@ from weft_operator.controllers.outlook import Outlook
 from weft_operator.controllers.pods import PodTeller, pod_notices
 from weft_operator.controllers.reconcile import Reconciler
 from weft_operator.controllers.resources import Reference
+from weft_operator.controllers.roots import PublishedRoots
 from weft_operator.controllers.store import Store
 from weft_operator.controllers.work_queue import WorkQueue
 
@@ -50,7 +51,9 @@ class Surroundings:
     webhook_configuration: str
     """Name of both webhook configurations."""
     roots: Callable[[], Sequence[str]]
-    """PEM certificates that verify the webhooks' server."""
+    """PEM certificates that verify our servers."""
+    roots_config_map: tuple[str, str]
+    """Namespace and name of the ConfigMap that agents read them from."""
     view: Callable[[], ClusterView]
     """All objects as they are now; may change while it is read."""
     trust_domain: Callable[[], str]
@@ -145,12 +148,14 @@ class Controllers:
 
     async def _keep_bundles(self) -> None:
         bundles = Bundles(self._around.store, self._around.webhook_configuration)
+        published = PublishedRoots(self._around.store, self._around.roots_config_map)
         while True:
             self._bundles_now.clear()
             try:
+                await published.write(self._around.roots())
                 await bundles.write(self._around.roots())
             except Exception as exc:
-                _log.warning("the caBundle of the webhooks could not be written", error=repr(exc))
+                _log.warning("the roots could not be written for agents and webhooks", error=repr(exc))
             try:
                 async with asyncio.timeout(BUNDLES_S):
                     await self._bundles_now.wait()
