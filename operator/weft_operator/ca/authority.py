@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -170,7 +171,7 @@ class Authority:
 
         Args:
             public_key: the server's.
-            names: DNS names, the first of which is what people read; at least one.
+            names: DNS names or addresses; at least one.
             now_unix_s: wall clock, seconds.
             ttl_s: seconds from now; cut short where the intermediate ends first.
 
@@ -186,7 +187,7 @@ class Authority:
             (x509.BasicConstraints(ca=False, path_length=None), True),
             (_usage(digital_signature=True), True),
             (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-            (x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), True),
+            (x509.SubjectAlternativeName([_server_name(name) for name in names]), True),
             (x509.AuthorityKeyIdentifier(self._intermediate.key_id, None, None), False),
         ):
             builder = builder.add_extension(value, critical=critical)
@@ -305,6 +306,13 @@ def check_public_key(key: object) -> PublicKey:
         case rsa.RSAPublicKey() if key.key_size in _RSA_BITS and key.public_numbers().e == 65537:
             return key
     raise CaError("public key is none of P-256, P-384, Ed25519, RSA 2048 to 4096: make a P-256 key")
+
+
+def _server_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _authority_name(kind: str, trust_domain: str, key_id: x509.SubjectKeyIdentifier) -> x509.Name:

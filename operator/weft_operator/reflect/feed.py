@@ -36,6 +36,8 @@ class Round:
     delta: Delta
     changes: int
     """Objects that came, changed or went."""
+    since: float
+    """When the first change of the round came; monotonic seconds."""
     compile_s: float
     delay_s: float
     """From the first change of the round until it was compiled."""
@@ -120,5 +122,7 @@ class Feed:
         delta = await asyncio.to_thread(self._compiler.apply, changes, bundles)
         ended = self._clock()
         self.busy_since = None
-        self._publish(Round(delta=delta, changes=len(changes), compile_s=ended - begun, delay_s=ended - first_at))
+        self._publish(
+            Round(delta=delta, changes=len(changes), since=first_at, compile_s=ended - begun, delay_s=ended - first_at)
+        )
         self.compiled.set()

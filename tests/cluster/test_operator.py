@@ -1,0 +1,329 @@
+"""The operator against a real API server: conditions, columns, refusals, the gate, two replicas, faults."""
+
+import json
+import signal
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from weft_contract.gate import GATE_CONTAINER
+from weft_contract.labels import MESH_LABEL
+from weft_testing.cluster.api import Kubectl, Object
+from weft_testing.cluster.components import API_SERVER
+from weft_testing.cluster.control_plane import ControlPlane
+from weft_testing.cluster.crds import Channel
+from weft_testing.cluster.operator_process import (
+    NAMESPACE,
+    OperatorProcess,
+    webhook_configurations,
+)
+from weft_testing.cluster.processes import wait_until
+
+pytestmark = [pytest.mark.cluster]
+REPOSITORY = Path(__file__).parents[2]
+CRDS = REPOSITORY / "manifests" / "crds"
+GROUP = "/apis/weft.dev/v1alpha1"
+
+
+@pytest.fixture(scope="module")
+def installed(control_plane: ControlPlane, gateway_api: Callable[[Channel], None]) -> Iterator[None]:
+    """Gateway API, our CRDs, and the namespace of the mesh."""
+    kubectl = control_plane.kubectl
+    gateway_api("standard")
+    kubectl("apply", "--server-side", f"--filename={CRDS}")
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    yield
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+    for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
+        kubectl("delete", kind, "weft", "--ignore-not-found")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("operator")
+
+
+@pytest.fixture(scope="module")
+def operator(installed: None, control_plane: ControlPlane, directory: Path) -> Iterator[OperatorProcess]:
+    """A replica that leads."""
+    with OperatorProcess(directory, control_plane.kubeconfig) as started:
+        started.wait_ready()
+        wait_until(lambda: started.leads, "it led", 30, log=started.log)
+        yield started
+
+
+@pytest.fixture
+def shop(control_plane: ControlPlane, namespace: str) -> str:
+    """A namespace in the mesh."""
+    control_plane.kubectl("label", "namespace", namespace, f"{MESH_LABEL}=enabled")
+    return namespace
+
+
+def policy(namespace: str, name: str = "web", **spec: object) -> Object:
+    rules = [{"to": [{"operation": {"paths": ["/foo"]}}]}]
+    return {
+        "apiVersion": "weft.dev/v1alpha1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"rules": rules, **spec},
+    }
+
+
+def conditions(item: Object) -> dict[str, tuple[str, str, int]]:
+    found = item.get("status", {}).get("conditions", [])
+    return {each["type"]: (each["status"], each["reason"], each["observedGeneration"]) for each in found}
+
+
+def wait_condition(kubectl: Kubectl, kind: str, key: tuple[str, str], want: dict[str, tuple[str, str, int]]) -> Object:
+    namespace, name = key
+    found: list[Object] = []
+
+    def holds() -> bool:
+        found[:] = [kubectl.get(kind, name, "-n", namespace)]
+        return conditions(found[0]).items() >= want.items()
+
+    wait_until(holds, f"{kind} {name} was {want}", 20)
+    return found[0]
+
+
+def test_a_policy_gets_conditions_and_columns(operator: OperatorProcess, kubectl: Kubectl, shop: str) -> None:
+    kubectl.apply(policy(shop, selector={"matchLabels": {"app": "web"}}))
+    wanted = {"Accepted": ("True", "Accepted", 1), "Programmed": ("True", "NoPods", 1)}
+    wait_condition(kubectl, "authorizationpolicies", (shop, "web"), wanted)
+    header, line = kubectl("get", "wauthz", "-n", shop).splitlines()
+    assert header.split() == ["NAME", "TARGET", "ACCEPTED", "PROGRAMMED", "AGE"]
+    assert line.split()[:4] == ["web", "app=web", "True", "0/0"]
+    explained = kubectl("explain", "authorizationpolicies.spec.rules.to.operation.paths")
+    assert "DESCRIPTION" in explained
+
+
+def test_a_member_without_an_agent_is_named_as_missing(
+    operator: OperatorProcess, control_plane: ControlPlane, kubectl: Kubectl, shop: str
+) -> None:
+    api = control_plane.api
+    api.create("/api/v1/nodes", {"metadata": {"name": f"paper-{shop}"}})
+    try:
+        run_pod(control_plane, shop, "web", f"paper-{shop}")
+        kubectl.apply(policy(shop, selector={"matchLabels": {"app": "web"}}))
+        found = wait_condition(kubectl, "authorizationpolicies", (shop, "web"), {"Programmed": ("False", "Pending", 1)})
+        message = next(each["message"] for each in found["status"]["conditions"] if each["type"] == "Programmed")
+        assert message == f"in force at 0 of 1 nodes; waiting for paper-{shop}"
+        assert (found["status"]["nodes"], found["status"]["pods"]) == ("0/1", 1)
+    finally:
+        api.delete(f"/api/v1/nodes/paper-{shop}")
+
+
+def run_pod(control_plane: ControlPlane, namespace: str, name: str, node: str) -> None:
+    """Make a pod that seems to run: nobody runs the node, so what a kubelet would say is written here."""
+    api, pods = control_plane.api, f"/api/v1/namespaces/{namespace}/pods"
+    spec = {"nodeName": node, "containers": [{"name": "c", "image": "none"}]}
+    api.create(pods, {"metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
+    status = {
+        "phase": "Running",
+        "podIP": "10.9.8.7",
+        "podIPs": [{"ip": "10.9.8.7"}],
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }
+    api.patch(f"{pods}/{name}/status", {"status": status})
+
+
+def test_a_route_gets_the_status_of_its_parent(operator: OperatorProcess, kubectl: Kubectl, shop: str) -> None:
+    ports = [{"name": "http", "port": 80}]
+    services = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": shop}, "spec": {"ports": ports}}
+        for name in ("web", "web-v1", "web-v2")
+    ]
+    parent = {"group": "", "kind": "Service", "name": "web", "port": 80}
+    backends = [{"name": "web-v1", "port": 80, "weight": 90}, {"name": "web-v2", "port": 80, "weight": 10}]
+    route = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "web", "namespace": shop},
+        "spec": {"parentRefs": [parent], "rules": [{"backendRefs": backends}]},
+    }
+    kubectl.apply(*services, route)
+
+    def parents() -> list[Object]:
+        found: list[Object] = kubectl.get("httproutes", "web", "-n", shop).get("status", {}).get("parents", [])
+        return found
+
+    wait_until(lambda: len(parents()) == 1, "the route had a parent's status", 20)
+    (entry,) = parents()
+    assert entry["parentRef"] == parent, "Flagger compares it with the spec"
+    assert entry["controllerName"] == "weft.dev/mesh"
+    assert {each["type"]: each["status"] for each in entry["conditions"]}.items() >= {
+        "Accepted": "True",
+        "ResolvedRefs": "True",
+    }.items()
+    assert all(each["observedGeneration"] == 1 for each in entry["conditions"])
+
+
+@pytest.fixture
+def webhooks(operator: OperatorProcess, kubectl: Kubectl, shop: str) -> str:
+    """A namespace of the mesh whose objects are asked about; the leader has written the bundles."""
+    kubectl.apply(*webhook_configurations(operator.port("webhook"), [shop]))
+
+    def bundled() -> bool:
+        found = kubectl.get("validatingwebhookconfigurations", "weft")["webhooks"]
+        return all("caBundle" in each["clientConfig"] for each in found)
+
+    wait_until(bundled, "the leader had written the caBundle", 70)
+    return shop
+
+
+def test_a_wrong_object_is_refused_with_a_remedy(webhooks: str, control_plane: ControlPlane, kubectl: Kubectl) -> None:
+    wrong = policy(webhooks, rules=[{"to": [{"operation": {"paths": ["/foo/{a"]}}]}])
+    path = f"{GROUP}/namespaces/{webhooks}/authorizationpolicies"
+    wait_until(lambda: control_plane.api.send("POST", f"{path}?dryRun=All", wrong)[0] >= 400, "it was refused", 20)
+    status, answer = control_plane.api.send("POST", path, wrong)
+    assert status == 422, answer
+    (cause,) = answer["details"]["causes"]
+    assert cause["field"] == "spec.rules[0].to[0].operation.paths[0]"
+    said = kubectl.run("apply", "-f", "-", stdin=json.dumps(wrong))
+    assert said.returncode != 0
+    assert "spec.rules[0].to[0].operation.paths[0]" in said.stderr
+    kubectl.apply(policy(webhooks))
+
+
+def test_a_pod_that_opted_in_gets_the_gate(webhooks: str, control_plane: ControlPlane) -> None:
+    pods = f"/api/v1/namespaces/{webhooks}/pods?dryRun=All"
+    spec = {"containers": [{"name": "c", "image": "none"}], "initContainers": [{"name": "own", "image": "none"}]}
+    labels = {MESH_LABEL: "enabled"}
+
+    def gates() -> list[str]:
+        made = control_plane.api.create(pods, {"metadata": {"name": "p", "labels": labels}, "spec": spec})
+        return [each["name"] for each in made["spec"]["initContainers"]]
+
+    wait_until(lambda: gates() == [GATE_CONTAINER, "own"], "the gate was put in", 20)
+    labels = {MESH_LABEL: "disabled"}
+    assert gates() == ["own"]
+
+
+def test_roots_are_published_and_verify_the_servers(operator: OperatorProcess, control_plane: ControlPlane) -> None:
+    def published() -> bool:
+        return control_plane.api.send("GET", f"/api/v1/namespaces/{NAMESPACE}/configmaps/weft-roots")[0] == 200
+
+    wait_until(published, "the roots were published", 20)
+    roots = control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/weft-roots")["data"]["roots.pem"]
+    assert roots.startswith("-----BEGIN CERTIFICATE-----")
+    secret = control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/weft-ca")
+    assert b64encode(roots.encode()).decode() not in json.dumps(secret["data"]), "keys are beside them, never published"
+
+
+def test_health_and_metrics(operator: OperatorProcess) -> None:
+    assert operator.get("health", "/healthz/live") == (200, "ok\n")
+    assert operator.get("health", "/healthz/ready") == (200, "ok\n")
+    status, text = operator.get("metrics", "/metrics")
+    assert status == 200
+    assert 'weft_operator_objects{kind="Namespace"}' in text
+    assert 'weft_operator_watch_failing{kind="Pod"} 0.0' in text
+    assert "weft_operator_compile_seconds_bucket" in text
+    assert 'weft_operator_certificate_not_after_seconds{certificate="server"}' in text
+
+
+def test_it_writes_nothing_twice_and_touches_nothing_foreign(
+    operator: OperatorProcess, kubectl: Kubectl, shop: str
+) -> None:
+    kubectl.apply(policy(shop))
+    wait_condition(kubectl, "authorizationpolicies", (shop, "web"), {"Programmed": ("True", "NoPods", 1)})
+    first = kubectl.get("authorizationpolicies", "web", "-n", shop)["metadata"]
+    kubectl("annotate", "authorizationpolicies", "web", "-n", shop, "note=x")
+    kubectl.apply(policy(shop, "other"))
+    wait_condition(kubectl, "authorizationpolicies", (shop, "other"), {"Programmed": ("True", "NoPods", 1)})
+    second = kubectl.get("authorizationpolicies", "web", "-n", shop)["metadata"]
+    assert (first["generation"], second["generation"]) == (1, 1)
+    assert "finalizers" not in second
+    assert second["annotations"] == {"note": "x"}
+    namespace = kubectl.get("namespace", shop)["metadata"]
+    assert "annotations" not in namespace
+
+
+@pytest.mark.slow
+def test_a_restarted_api_server_is_healed_from(
+    operator: OperatorProcess, control_plane: ControlPlane, shop: str
+) -> None:
+    control_plane.restart(API_SERVER)
+    assert operator.get("health", "/healthz/live")[0] == 200, "an API server that is away is no reason to end"
+    assert operator.is_ready()
+    kubectl = control_plane.kubectl
+    kubectl.apply(policy(shop))
+    wanted = {"Accepted": ("True", "Accepted", 1), "Programmed": ("True", "NoPods", 1)}
+    begun = time.monotonic()
+
+    def told() -> bool:
+        return conditions(kubectl.get("authorizationpolicies", "web", "-n", shop)).items() >= wanted.items()
+
+    wait_until(told, "the policy made after the restart had its conditions", 60, log=operator.log)
+    assert time.monotonic() - begun < 60
+    assert operator.process.poll() is None
+
+
+@pytest.mark.slow
+def test_when_the_leader_is_killed_another_leads_within_20_s(
+    operator: OperatorProcess, control_plane: ControlPlane, directory: Path, shop: str
+) -> None:
+    lease = ("--lease=of-two",)
+    with (
+        OperatorProcess(directory, control_plane.kubeconfig, "first", lease) as first,
+        OperatorProcess(directory, control_plane.kubeconfig, "second", lease) as second,
+    ):
+        both = [first.wait_ready(), second.wait_ready()]
+        wait_until(lambda: any(each.leads for each in both), "one led", 30)
+        leader, other = both if first.leads else reversed(both)
+        assert not other.leads
+        begun = time.monotonic()
+        leader.kill()
+        wait_until(lambda: other.leads, "the other led", 20, log=other.log)
+        assert time.monotonic() - begun < 20
+        assert other.is_ready(), "it served all the time"
+
+
+@pytest.mark.slow
+def test_a_leader_that_ends_in_order_hands_over_at_once(
+    operator: OperatorProcess, control_plane: ControlPlane, directory: Path
+) -> None:
+    lease = ("--lease=in-order",)
+    with (
+        OperatorProcess(directory, control_plane.kubeconfig, "third", lease) as first,
+        OperatorProcess(directory, control_plane.kubeconfig, "fourth", lease) as second,
+    ):
+        both = [first.wait_ready(), second.wait_ready()]
+        wait_until(lambda: any(each.leads for each in both), "one led", 30)
+        leader, other = both if first.leads else reversed(both)
+        begun = time.monotonic()
+        leader.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: other.leads, "the other led", 10, log=other.log)
+        assert time.monotonic() - begun < 6
+        assert leader.process.wait(20) == 0
+        assert leader.logged("ended")
+
+
+@pytest.mark.slow
+def test_a_kind_that_is_installed_later_is_found(
+    control_plane: ControlPlane, installed: None, directory: Path, shop: str
+) -> None:
+    kubectl = control_plane.kubectl
+    routes = "grpcroutes.gateway.networking.k8s.io"
+    definition = kubectl.get("crd", routes)
+    kubectl("delete", "crd", routes)
+    try:
+        with OperatorProcess(directory, control_plane.kubeconfig, "late", ("--lease=late",)) as started:
+            started.wait_ready()
+            assert any(
+                each["kind"] == "GRPCRoute"
+                for each in started.logged("a kind is not installed; it is looked for again")
+            )
+            metadata = {"name": routes, "annotations": definition["metadata"]["annotations"]}
+            kubectl.apply({**{key: definition[key] for key in ("apiVersion", "kind", "spec")}, "metadata": metadata})
+            wait_until(
+                lambda: 'weft_operator_lists_total{kind="GRPCRoute"} 1.0' in started.get("metrics", "/metrics")[1],
+                "the kind was listed",
+                30,
+            )
+    finally:
+        metadata = {"name": routes, "annotations": definition["metadata"]["annotations"]}
+        kubectl.apply({**{key: definition[key] for key in ("apiVersion", "kind", "spec")}, "metadata": metadata})
