@@ -25,6 +25,7 @@ SOFT_DESCRIPTORS: Final = 4096
 
 CAPABILITIES: Final = {
     "CAP_SYS_ADMIN": (21, "entering pods' namespaces, the workers' empty root"),
+    "CAP_SYS_CHROOT": (18, "the workers' empty root, where pivot_root is forbidden"),
     "CAP_NET_ADMIN": (12, "capture rules"),
     "CAP_NET_RAW": (13, "marks and foreign addresses on sockets"),
     "CAP_SETUID": (7, "workers that are nobody"),

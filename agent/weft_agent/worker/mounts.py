@@ -5,7 +5,11 @@ private keys by file name only and a memfd has no other name. `/control` is a bi
 a restarted control adopts its orphans; it is a directory and not the socket itself, because the next control makes a new one.
 Nothing above either directory can be reached: `..` of a mount's root leads into the empty root.
 
-Source: pivot_root(2), on `pivot_root(".", ".")`; mount_namespaces(7).
+The seccomp profile that container runtimes give by default has no pivot_root, whatever capabilities a container has. There
+the new root is moved over the old one and entered by chroot, as runc does on a RAM disk. The old root then lies below where no
+path leads: to leave a chroot takes a descriptor outside, a mount or CAP_SYS_CHROOT, and a worker has none of them afterwards.
+
+Source: pivot_root(2), on `pivot_root(".", ".")`; mount_namespaces(7); runc libcontainer/rootfs_linux.go, `msMoveRoot`.
 """
 
 import ctypes
@@ -23,6 +27,7 @@ _MS_NODEV: Final = 4
 _MS_NOEXEC: Final = 8
 _MS_REMOUNT: Final = 32
 _MS_BIND: Final = 4096
+_MS_MOVE: Final = 8192
 _MS_REC: Final = 16384
 _MS_PRIVATE: Final = 1 << 18
 _MNT_DETACH: Final = 2
@@ -37,7 +42,9 @@ class StuckRootError(Exception):
 
 
 def enter_empty_root(mount_point: str, control_directory: str) -> None:
-    """Leave the host's file system for good; needs CAP_SYS_ADMIN and a process with one thread.
+    """Leave the host's file system for good; needs a process with one thread and CAP_SYS_ADMIN.
+
+    Where pivot_root is forbidden it needs CAP_SYS_CHROOT, too.
 
     Args:
         mount_point: an existing directory that the tmpfs covers, in this namespace alone.
@@ -58,12 +65,29 @@ def enter_empty_root(mount_point: str, control_directory: str) -> None:
         _mount("none", target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _HARD)
     _mount("none", mount_point, None, _MS_REMOUNT | _MS_RDONLY | _HARD)
     os.chdir(mount_point)
-    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT_NUMBERS[platform.machine()]), b".", b"."), "pivot_root")
+    if _libc.syscall(ctypes.c_long(_PIVOT_ROOT_NUMBERS[platform.machine()]), b".", b".") != 0:
+        _move_root()
+        return
     try:
         _check(_libc.umount2(b".", _MNT_DETACH), "umount2(old root)")
     except OSError as exc:
         raise StuckRootError(str(exc)) from exc
     os.chdir("/")
+
+
+def _move_root() -> None:
+    """Lay the working directory's mount over the root and make it this process's root.
+
+    Raises:
+        OSError: it could not be moved; the root is still the host's.
+        StuckRootError: it was moved and could not be entered.
+    """
+    _mount(".", "/", None, _MS_MOVE)
+    try:
+        os.chroot(".")
+        os.chdir("/")
+    except OSError as exc:
+        raise StuckRootError(f"chroot: {exc.strerror}") from exc
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

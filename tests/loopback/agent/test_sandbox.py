@@ -22,7 +22,7 @@ PATHS: Final = ("weft_agent", "weft_contract", "weft_core", "weft_iptables", "we
 class Inside:
     """A process behind the walls that has told how everything went and waits."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, variables: dict[str, str]) -> None:
         self.directory = str(directory)
         (directory / "root").mkdir()
         (directory / "control").mkdir()
@@ -39,7 +39,7 @@ class Inside:
         argv = command(
             package_paths(PATHS), sandbox_child.__name__, [str(directory / "root"), str(directory / "control")]
         )
-        self.pid = spawn(argv, {"PATH": "/usr/bin:/bin:/sbin"}, (0, 1, 2, *high), own_group=True)
+        self.pid = spawn(argv, {"PATH": "/usr/bin:/bin:/sbin", **variables}, (0, 1, 2, *high), own_group=True)
         caller = threading.Thread(target=self._call, args=(listener.getsockname(),))
         caller.start()
         os.close(tell)
@@ -62,10 +62,12 @@ class Inside:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-@pytest.fixture(scope="module")
-def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+@pytest.fixture(scope="module", params=["pivot_root", "chroot"])
+def inside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
+    """The second time pivot_root is forbidden, as in a container with its runtime's own seccomp profile."""
     require_root()
-    made = Inside(tmp_path_factory.mktemp("sandbox"))
+    variables = {sandbox_child.NO_PIVOT_ROOT: "1"} if request.param == "chroot" else {}
+    made = Inside(tmp_path_factory.mktemp("sandbox"), variables)
     yield made
     assert made.end() == 0
 
