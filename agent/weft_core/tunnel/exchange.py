@@ -7,8 +7,8 @@ informational heads, one final head (client only), DATA, trailers that end the s
 The first block that we send opens with a table size of 0, which tells a strict decoder what our SETTINGS tell its encoder.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from weft_contract.limits import Limits
 from weft_core.errors import LocalProtocolError
@@ -17,14 +17,13 @@ from weft_core.tunnel import frames, hpack
 from weft_core.tunnel.assembly import HeadAssembly
 from weft_core.tunnel.breach import StreamBreachError
 from weft_core.tunnel.frames import ErrorCode
-from weft_core.tunnel.heads import UNANSWERED, check_request, check_response, check_trailers
+from weft_core.tunnel.heads import UNANSWERED, check_trailers
+from weft_core.tunnel.known_heads import encode_request, encode_response, list_size, ours, read_request, read_response
 from weft_core.tunnel.seams import SILENCE, HeadReceiver
 from weft_core.tunnel.stream import TunnelStream
 
 if TYPE_CHECKING:
     from weft_core.tunnel.engine import Engine
-
-T = TypeVar("T")
 
 
 class Exchange:
@@ -80,9 +79,6 @@ class Exchange:
                 self._engine.charge_reset()
         return True
 
-    def _scan(self, block: bytes, count: int) -> tuple[list[Header], bytes]:
-        return hpack.scan(block, count=count, size_bytes=self._limits.tunnel_head_bytes)
-
     def _new(self, stream_id: int, block: bytes, end_stream: bool) -> None:
         engine = self._engine
         roll = engine.roll
@@ -98,21 +94,23 @@ class Exchange:
             if engine.acknowledged:  # before that, the peer could not know our limit
                 engine.charge_reset()
             return
-        headers, forward = self._scan(block, self._limits.header_count)
-        expected = check_request(headers, end_stream=end_stream)
+        limits = self._limits
+        headers, forward, expected = read_request(block, limits.header_count, limits.tunnel_head_bytes, end_stream)
         stream = engine.new_stream(stream_id, _method(headers), expected)
         if end_stream:
             stream._shut_in()
             stream._end_delivered = True
         stream.block = forward
-        engine.handler.opened(stream, headers, end_stream)
+        engine.handler.opened(stream, list(headers), end_stream)
         stream.block = b""
         if stream._receiver is SILENCE:
             stream.reset(ErrorCode.INTERNAL_ERROR)  # nobody took it
 
     def _response(self, stream: TunnelStream, block: bytes, end_stream: bool) -> None:
-        headers, forward = self._scan(block, self._limits.header_count)
-        status, expected = check_response(headers, end_stream=end_stream, method=stream._method)
+        limits = self._limits
+        headers, forward, status, expected = read_response(
+            block, limits.header_count, limits.tunnel_head_bytes, end_stream, stream._method
+        )
         if status < 200:
             stream._informational += 1
             if stream._informational > self._limits.informational_count:
@@ -124,7 +122,7 @@ class Exchange:
         if end_stream:
             stream._shut_in()
             stream._end_delivered = True
-        stream._deliver_head(headers, forward, end_stream=end_stream)
+        stream._deliver_head(list(headers), forward, end_stream=end_stream)
         self._engine.sent_end(stream)
 
     def _trailers(self, stream: TunnelStream, block: bytes, end_stream: bool) -> None:
@@ -132,7 +130,8 @@ class Exchange:
             raise StreamBreachError(ErrorCode.STREAM_CLOSED, "HEADERS behind END_STREAM", "head_behind_end")
         if not end_stream or stream._method == b"CONNECT":
             raise StreamBreachError(ErrorCode.PROTOCOL_ERROR, "a head that is neither response nor trailers", "head")
-        headers, forward = self._scan(block, self._limits.trailer_count)
+        limits = self._limits
+        headers, forward = hpack.scan(block, count=limits.trailer_count, size_bytes=limits.tunnel_head_bytes)
         kept = check_trailers(headers)
         self._engine.peer_ended(stream, (kept, forward if len(kept) == len(headers) else hpack.encode(kept)))
 
@@ -142,8 +141,8 @@ class Exchange:
         self, headers: Sequence[Header], receiver: HeadReceiver, end_stream: bool, block: bytes | None
     ) -> TunnelStream:
         """Open a stream with this head."""
-        _ours(lambda: check_request(headers, end_stream=end_stream))
-        block = self._encode(headers, block, self._limits.header_count)
+        encoded = encode_request(headers, end_stream, block)
+        block = self._block(encoded.block, encoded.size, len(headers), self._limits.header_count)
         engine = self._engine
         stream = engine.new_stream(engine.roll.next_id(), _method(headers), UNANSWERED)
         stream.receiver = receiver
@@ -157,9 +156,10 @@ class Exchange:
         if self._engine.client or stream._answered:
             self._send_trailers(stream, headers, end_stream, block)
             return
-        status, _ = _ours(lambda: check_response(headers, end_stream=end_stream, method=stream._method))
-        self._send(stream, self._encode(headers, block, self._limits.header_count), end_stream=end_stream)
-        if status >= 200:
+        encoded = encode_response(headers, end_stream, block, stream._method)
+        block = self._block(encoded.block, encoded.size, len(headers), self._limits.header_count)
+        self._send(stream, block, end_stream=end_stream)
+        if encoded.status >= 200:
             stream._answered = True
             stream._sending = not end_stream
             if end_stream:
@@ -170,17 +170,14 @@ class Exchange:
     ) -> None:
         if not stream._sending or not end_stream or stream._method == b"CONNECT":
             raise LocalProtocolError("trailers come once, end the stream, and do not exist on CONNECT")
-        kept = _ours(lambda: check_trailers(headers))
-        block = self._encode(kept, block if len(kept) == len(headers) else None, self._limits.trailer_count)
-        stream._begin_end(trailers=block)
+        kept = ours(lambda: check_trailers(headers))
+        block = block if block is not None and len(kept) == len(headers) else hpack.encode(kept)
+        stream._begin_end(trailers=self._block(block, list_size(kept), len(kept), self._limits.trailer_count))
 
-    def _encode(self, headers: Sequence[Header], block: bytes | None, count: int) -> bytes:
+    def _block(self, block: bytes, size: int, fields: int, count: int) -> bytes:
         """Return the block to send; a head that the peer would refuse is our bug, not its."""
-        size = sum(len(name) + len(value) + hpack.FIELD_OVERHEAD_BYTES for name, value in headers)
-        if len(headers) > count or size > min(self._limits.tunnel_head_bytes, self._engine.peer.max_head_bytes):
-            raise LocalProtocolError(f"a head of {len(headers)} fields and {size} bytes is too large for a tunnel")
-        if block is None:
-            block = hpack.encode(headers)
+        if fields > count or size > min(self._limits.tunnel_head_bytes, self._engine.peer.max_head_bytes):
+            raise LocalProtocolError(f"a head of {fields} fields and {size} bytes is too large for a tunnel")
         if self._first_block:
             self._first_block = False
             block = hpack.NO_TABLE + block
@@ -193,11 +190,3 @@ class Exchange:
 
 def _method(headers: Sequence[Header]) -> bytes:
     return next(value for name, value in headers if name == b":method")
-
-
-def _ours(check: Callable[[], T]) -> T:
-    """Run a check on a head of ours."""
-    try:
-        return check()
-    except StreamBreachError as exc:
-        raise LocalProtocolError(f"our own head: {exc}") from exc
