@@ -2,7 +2,8 @@
 
     PYTHONPATH=agent:tests python perf/micro/relay.py [plain|tunnel] [--profile]
 
-Clients and servers are another process, joined by TCP over loopback, so everything counted is ours, system calls included. For the tunnel both agents' halves are in this process, as in the figures of `make perf`.
+Clients and servers are another process, joined by TCP over loopback, so everything counted is ours, system calls included.
+For the tunnel both agents' halves are in this process, as in the figures of `make perf`.
 """
 
 import cProfile
@@ -194,9 +195,7 @@ async def measure(name: str, join: Callable[[Reactor, list[TcpEnd], list[TcpEnd]
     for near, _ in (*clients, *servers):
         near.setblocking(False)
     words = [json.dumps([sock.fileno() for sock in socks]) for socks in theirs]
-    command = [sys.executable, __file__, "--play", kind, *words]
-    fds = [sock.fileno() for socks in theirs for sock in socks]
-    peer = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    peer = _started([kind, *words], [sock.fileno() for socks in theirs for sock in socks])
     down = _ends(reactor, [near for near, _ in clients], downstream=True)
     up = _ends(reactor, [near for near, _ in servers], downstream=False)
     before, profile = time.process_time(), cProfile.Profile() if "--profile" in sys.argv else None
@@ -216,6 +215,11 @@ async def measure(name: str, join: Callable[[Reactor, list[TcpEnd], list[TcpEnd]
     spent = (time.process_time() - before) / said
     print(f"{name:50} {spent:8.3f} s/GB" if kind == "bulk" else f"{name:50} {spent * 1e6:8.2f} us")
     reactor.close()
+
+
+def _started(words: list[str], fds: list[int]) -> "subprocess.Popen[str]":
+    command = [sys.executable, __file__, "--play", *words]
+    return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _result(peer: "subprocess.Popen[str]", kind: str) -> float:

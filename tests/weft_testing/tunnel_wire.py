@@ -323,6 +323,13 @@ class Wire:
     log: bytearray = field(default_factory=bytearray)
     """All that was ever sent."""
 
+    def send(self) -> None:
+        """Let the socket take what fits."""
+        left = len(self.unsent)
+        room = left if self.capacity is None else max(0, self.capacity - len(self.in_flight))
+        self.in_flight += self.unsent[:room]
+        del self.unsent[:room]
+
 
 class WirePair:
     """A client and a server of ours, joined.
@@ -331,10 +338,16 @@ class WirePair:
         limits: of both, or (client's, server's).
         cut: how bytes are cut on delivery.
         capacity: of each direction's sockets.
+        at_once: whether large writes are taken without a copy, as the agent's shell does.
     """
 
     def __init__(
-        self, limits: Limits | tuple[Limits, Limits] | None = None, *, cut: Cut = whole, capacity: int | None = None
+        self,
+        limits: Limits | tuple[Limits, Limits] | None = None,
+        *,
+        cut: Cut = whole,
+        capacity: int | None = None,
+        at_once: bool = True,
     ) -> None:
         limits = limits or Limits()
         ours, theirs = limits if isinstance(limits, tuple) else (limits, limits)
@@ -343,22 +356,27 @@ class WirePair:
         self.client = TunnelConnection(client=True, limits=ours, handler=self.client_handler)
         self.server = TunnelConnection(client=False, limits=theirs, handler=self.server_handler)
         self.up, self.down = Wire(capacity), Wire(capacity)
+        if at_once:
+            self.client.send_at_once(lambda: self._push(self.client, self.up))
+            self.server.send_at_once(lambda: self._push(self.server, self.down))
 
     def flush(self, connection: TunnelConnection) -> None:
         """Do what the shell does at the end of a turn."""
         wire = self.up if connection is self.client else self.down
-        if connection.out and not wire.unsent:
+        if wire.unsent:
+            wire.send()
+            connection.unsent(len(wire.unsent))
+        self._push(connection, wire)
+        connection.settle()
+
+    def _push(self, connection: TunnelConnection, wire: Wire) -> None:
+        while connection.out and not wire.unsent:
             data = b"".join(connection.out)
             connection.out.clear()
             wire.log += data
             wire.unsent += data
-            connection.flushed()
-        before = len(wire.unsent)
-        room = before if wire.capacity is None else max(0, wire.capacity - len(wire.in_flight))
-        wire.in_flight += wire.unsent[:room]
-        del wire.unsent[:room]
-        if before:
-            connection.unsent(len(wire.unsent))
+            wire.send()
+            connection.taken(len(wire.unsent))
 
     def deliver(self, connection: TunnelConnection, size: int | None = None) -> None:
         """Let one side read what is in flight to it."""

@@ -2,15 +2,20 @@
 
 Theory of operation. Reading: one recv into the shared buffer, then as many TLS records as that holds into the plaintext
 buffer, then one call of the tunnel engine, whose streams call their receivers. Writing: streams append frames to the
-engine's `out` during a turn; `flush`, once per turn, joins, encrypts and sends them together. Batching decides the cost of
-small messages (measured: 0.07 writes per message, against 0.9 with a flush per stream). What the socket does not take stays
+engine's `out` during a turn; `flush`, once per turn, encrypts and sends them together. Batching decides the cost of
+small messages (measured: 0.07 writes per message, against 0.9 with a flush per stream). Large writes do not wait for it: the
+engine calls `_push`, which encrypts them out of the buffer that they were read into. What the socket does not take stays
 encrypted in `_unsent`, nothing more is encrypted meanwhile, and the engine pauses its writers.
+
+Bulk is handled in slices that the processor's cache holds, and never joined: each copy of a megabyte into fresh memory costs
+as much as its encryption (page faults; measured, see docs/performance.md).
 """
 
 import socket
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from weft_agent.reactor import OUTSIDE, Reactor
+from weft_agent.reactor import OUTSIDE, Buffer, Reactor
 from weft_agent.reactor.loop import READ, WRITE
 from weft_agent.tls.engine import TlsEngine
 from weft_contract.limits import KIB
@@ -21,6 +26,11 @@ SMALL_READ_BYTES: Final = 64 * KIB
 SLICE_BYTES: Final = 64 * KIB
 PLAIN_BYTES: Final = 256 * KIB
 """Plaintext collected per call of the tunnel engine: sixteen full records."""
+
+LARGE_BYTES: Final = 16 * KIB
+"""A piece that is not joined with others: a TLS record of its own."""
+
+Pieces = Sequence[bytes | memoryview]
 
 
 class TransportOwner(Protocol):
@@ -74,10 +84,11 @@ class Transport:
         self._engine = engine
         self._connection = connection
         self._plain = plain
+        connection.send_at_once(self._push)
         self._owner = owner
         self._events = READ
         self._read_bytes = SMALL_READ_BYTES
-        self._unsent = b""
+        self._unsent: Pieces = []
         self._marked = False
         self.expires = float("inf")
         """When the peer's certificate ends, on the reactor's clock."""
@@ -129,70 +140,88 @@ class Transport:
             return
         if size == self._read_bytes:
             self._read_bytes = len(self._reactor.buffer)
-        view = self._reactor.view
-        for start in range(0, size, SLICE_BYTES):  # the TLS buffers never shrink, so they are never given much at once
-            self._engine.feed(view[start : min(start + SLICE_BYTES, size)])
-            if not self._decrypt():
-                return
+        if size <= SLICE_BYTES:
+            self._engine.feed(self._reactor.view[:size])
+            self._decrypt()
+        else:
+            self._read_bulk(size)
         if self._engine.worn_out:
             self._connection.drain()
 
-    def _decrypt(self) -> bool:
-        """Pass on what the engine can decrypt; False: the tunnel is over."""
+    def _decrypt(self) -> None:
+        """Pass on what the engine can decrypt."""
         engine, connection, plain = self._engine, self._connection, self._plain
         try:
             while True:
                 size = engine.read_into(plain)
                 if size:
                     connection.receive(plain[:size])
-                if self._fd < 0:
-                    return False
-                if size < len(plain):
-                    return True
+                if self._fd < 0 or size < len(plain):
+                    return
         except (IdentityError, RemoteProtocolError) as exc:
             self._end(exc)
-            return False
+
+    def _read_bulk(self, size: int) -> None:
+        """Decrypt slice after slice, since TLS buffers never shrink, and pass on as much as a buffer holds at a time."""
+        engine, connection, plain = self._engine, self._connection, self._plain
+        view, last, filled = self._reactor.view, len(plain) - 2 * SLICE_BYTES, 0
+        for start in range(0, size, SLICE_BYTES):
+            engine.feed(view[start : min(start + SLICE_BYTES, size)])
+            try:
+                filled += engine.read_into(plain[filled:])
+            except (IdentityError, RemoteProtocolError) as exc:
+                if filled:
+                    connection.receive(plain[:filled])
+                self._end(exc)
+                return
+            if filled and (filled > last or start + SLICE_BYTES >= size):
+                connection.receive(plain[:filled])
+                filled = 0
+                if self._fd < 0:
+                    return
 
     def flush(self) -> None:
-        """Encrypt and send what the streams collected in this turn."""
+        """Encrypt and send what the streams collected in this turn, then let those write that had to wait."""
         self._marked = False
-        if self._unsent or self._fd < 0:
-            return
+        if self._fd >= 0:
+            self._push()
+            self._connection.settle()
+
+    def _push(self) -> None:
+        """Encrypt and send what is in `out`, as far as the socket takes it; makes no callback."""
         out = self._connection.out
-        while out:
+        while out and not self._unsent and self._fd >= 0:
             engine = self._engine
             if len(out) == 1:
                 engine.write(out[0])
-            else:
+            elif max(map(len, out)) < LARGE_BYTES:
                 engine.write(b"".join(out))
+            else:
+                _write_apart(engine, out)
             out.clear()
-            self._connection.flushed()
-            if not self._send(engine.pending_output()):
-                return
+            self._connection.taken(self._send(engine.pending_pieces()))
 
-    def _send(self, data: bytes) -> bool:
+    def _send(self, pieces: Pieces) -> int:
+        """Send; return how many bytes the socket did not take, which are kept."""
+        left = sum(map(len, pieces))
         try:
-            sent = self._sock.send(data)
+            left -= self._sock.send(pieces[0]) if len(pieces) == 1 else self._sock.sendmsg(pieces)
         except BlockingIOError:
-            sent = 0
+            pass
         except OSError:
-            return False  # epoll reports the error
-        if sent == len(data):
-            self._unsent = b""
-            return True
-        self._unsent = data[sent:]
-        if not self._events & WRITE:
+            left = 0  # epoll reports the error, and nobody reads these bytes
+        self._unsent = _last(pieces, left)
+        if left and not self._events & WRITE:
             self._events = READ | WRITE
             self._reactor.modify(self._fd, self._events)
-        self._connection.unsent(len(self._unsent))
-        return False
+        return left
 
     def _resend(self) -> None:
-        if self._unsent and not self._send(self._unsent):
-            return
-        self._events = READ
-        self._reactor.modify(self._fd, READ)
-        self._connection.unsent(0)
+        left = self._send(self._unsent) if self._unsent else 0
+        if not left:
+            self._events = READ
+            self._reactor.modify(self._fd, READ)
+        self._connection.unsent(left)
         self.flush()
 
     # -- endings ------------------------------------------------------------------------------------------------------
@@ -217,8 +246,9 @@ class Transport:
             self._connection.close()
             self._marked = True
             self.flush()
-            self._engine.finish()
-            self._send(self._engine.pending_output())
+            if not self._unsent:  # else the goodbye would stand in the middle of a record
+                self._engine.finish()
+                self._send(self._engine.pending_pieces())
             self._shut()
 
     def _lost(self, why: str) -> None:
@@ -233,6 +263,33 @@ class Transport:
         self._reactor.unregister(self._fd)
         self._fd = -1
         self.deadline = 0.0
-        self._unsent = b""
+        self._unsent = []
         self._sock.close()
         self._owner.transport_over(self)
+
+
+def _write_apart(engine: TlsEngine, pieces: Sequence[Buffer]) -> None:
+    """Encrypt large pieces where they are, small ones joined."""
+    small: list[Buffer] = []
+    for piece in pieces:
+        if len(piece) < LARGE_BYTES:
+            small.append(piece)
+            continue
+        if small:
+            engine.write(b"".join(small))
+            small.clear()
+        engine.write(piece)
+    if small:
+        engine.write(b"".join(small))
+
+
+def _last(pieces: Pieces, size: int) -> Pieces:
+    """Return the last `size` bytes."""
+    kept: list[bytes | memoryview] = []
+    for piece in reversed(pieces):
+        if size <= 0:
+            break
+        kept.append(piece if len(piece) <= size else memoryview(piece)[len(piece) - size :])
+        size -= len(piece)
+    kept.reverse()
+    return kept

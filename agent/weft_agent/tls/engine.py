@@ -70,8 +70,11 @@ class TlsEngine:
         self._object = context.ssl_context.wrap_bio(
             self._incoming, self._outgoing, server_side=context.role == "server"
         )
-        self._read = cast("Callable[[int, memoryview], int]", self._object.read)  # typeshed knows the other form only
-        self._write = self._object.write
+        inner = getattr(
+            self._object, _INNER_OBJECT
+        )  # what SSLObject's own methods call, without their share of a message
+        self._read = cast("Callable[[int, memoryview], int]", inner.read)
+        self._write = cast("Callable[[Buffer], int]", inner.write)
         self._backlog: deque[memoryview] = deque()
         self._spilled: list[bytes] = []
         self._ready = False
@@ -247,6 +250,14 @@ class TlsEngine:
         data = b"".join(self._spilled)
         self._spilled.clear()
         return data
+
+    def pending_pieces(self) -> list[bytes]:
+        """Return all ciphertext that waits to be sent in pieces of a slice or so, and forget it; nothing is joined."""
+        pieces = self._spilled
+        if self._outgoing.pending:
+            pieces.append(self._outgoing.read())
+        self._spilled = []
+        return pieces
 
     @property
     def worn_out(self) -> bool:

@@ -2,13 +2,13 @@
 
 What the shell must do: flush `out` once at the start (our SETTINGS are in it) and whenever `wants_flush` was called; after
 it has taken and cleared `out`, call `flushed()`; whenever the number of bytes its socket has not taken changes, call
-`unsent(n)`; call `tick(now)` when the time it returned has come; call `lost(error)` when the socket ends. Handlers and
-receivers may call anything but `receive` from a callback.
+`unsent(n)` (or tell both as `taken(n)`, and `settle` at the end of the turn); call `tick(now)` when the time it returned has
+come; call `lost(error)` when the socket ends. Handlers and receivers may call anything but `receive` from a callback.
 
 The machine behind it is in `engine` (frames), `intake` (the hot receiving path), `stream` and `outlet` (the sending path).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from weft_contract.limits import Limits
@@ -111,6 +111,22 @@ class TunnelConnection:
         """Note that everything in `out` was taken."""
         if not self._engine.closed:
             self._engine.outlet.flushed()
+        self._engine.settle()
+
+    def send_at_once(self, push: Callable[[], None]) -> None:
+        """Offer to take what is in `out` whenever `push` is called: it encrypts, sends, calls `taken`, and nothing else."""
+        self._engine.outlet.take_now = push
+
+    def taken(self, unsent: int) -> None:
+        """Note that everything in `out` was taken, and how many bytes of it the socket has not accepted.
+
+        Makes no callback: more may be in `out` behind it, and `settle` is due at the end of the turn.
+        """
+        if not self._engine.closed:
+            self._engine.outlet.taken(unsent)
+
+    def settle(self) -> None:
+        """Make the callbacks that are due."""
         self._engine.settle()
 
     def unsent(self, size: int) -> None:

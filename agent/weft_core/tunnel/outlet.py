@@ -5,6 +5,9 @@ Theory of operation. `out` collects pieces during a turn; the shell sends them t
 own backlog may hold (pieces not yet flushed, and bytes that the socket has not taken). It is one number because a stream's
 `write` looks at it once per message; credit and backlog are settled from it afterwards, when something rare happens.
 
+Large writes are not collected: where the shell has offered to take what is there at once (`take_now`), they are passed to it as
+they came and never copied, in order behind what was collected. What it does not take is copied, since it may change.
+
 A stream that finds no room queues its bytes and waits in `_ready`. Invariant: while a stream waits there, `room` is 0, so
 nobody overtakes it. Streams in `_ready` are served in turn, one quantum each. Streams without credit of their own are not
 in `_ready`; a WINDOW_UPDATE puts them back. Heads and control frames are not flow-controlled and go out at once.
@@ -39,7 +42,7 @@ class Outlet:
 
     __slots__ = (
         "_backlog_bytes", "_credit", "_granted", "_pending", "_ready", "_settled_room", "_unsent", "_wants_flush",
-        "high_bytes", "low_bytes", "max_frame", "out", "relieved", "room",
+        "high_bytes", "low_bytes", "max_frame", "out", "relieved", "room", "take_now",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, wants_flush: Callable[[], None]) -> None:
@@ -54,6 +57,8 @@ class Outlet:
         self.max_frame = frames.SMALLEST_MAX_FRAME
         self.out: list[Buffer] = []
         self.relieved: list[TunnelStream] = []
+        self.take_now: Callable[[], None] | None = None
+        """Offered by the shell: encrypts and sends `out`, calls `taken`, makes no callback."""
         self.room = self._settled_room = min(self._credit, self._backlog_bytes)
 
     def send(self, piece: Buffer) -> None:
@@ -68,6 +73,23 @@ class Outlet:
         self.room -= size
         self.send(header)
         self.out += pieces
+
+    def send_now(self, header: bytes, view: memoryview, size: int) -> None:
+        """Pass a DATA frame to the shell at once; `room` must allow its size, and `takes_at_once` be true."""
+        self.room -= size
+        out = self.out
+        if not out:
+            self._wants_flush()  # callbacks that become due are made then
+        out += (header, view)
+        if self.take_now is not None:
+            self.take_now()
+        if out and out[-1] is view:
+            out[-1] = bytes(view)
+
+    @property
+    def takes_at_once(self) -> bool:
+        """True while large writes need not be copied: the shell takes them, and the socket takes its bytes."""
+        return self.take_now is not None and not self._unsent
 
     def wait(self, stream: "TunnelStream") -> None:
         """Let a stream with queued bytes and credit of its own have its turns."""
@@ -104,6 +126,11 @@ class Outlet:
         self._settle()
         self._pending = 0
         self.pump()
+
+    def taken(self, unsent: int) -> None:
+        """Note that the shell took everything in `out`, and how many bytes of it the socket has not taken."""
+        self._unsent = unsent
+        self.flushed()
 
     def unsent(self, size: int) -> None:
         """Note how many bytes the socket has not taken."""

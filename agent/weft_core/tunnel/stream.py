@@ -38,6 +38,9 @@ from weft_core.tunnel.seams import SILENCE, Buffer, Receiver, StreamOwner
 NEVER: Final = -(1 << 40)
 """Refill mark of a window that is not given back any more."""
 
+DIRECT_BYTES: Final = 256 * 1024
+"""Of a large write that goes out at once: fewer frames make larger writes at the other end."""
+
 _pack_frame: Final = frames.FRAME.pack
 
 
@@ -260,6 +263,8 @@ class TunnelStream:
             return True
         if not self._sending:
             raise LocalProtocolError("write before the response head, or behind finish")
+        if len(data) > SMALLEST_MAX_FRAME and not self.queued_bytes and self._outlet.takes_at_once:
+            data = self._write_now(memoryview(data))
         if not len(data):
             return not self._refused
         if self._queue is None:
@@ -272,6 +277,18 @@ class TunnelStream:
             self._refused = True
             return False
         return True
+
+    def _write_now(self, data: memoryview) -> memoryview:
+        """Pass on large pieces without a copy; return what has to be queued."""
+        outlet = self._outlet
+        while outlet.takes_at_once:
+            size = min(len(data), self._credit, outlet.room, outlet.max_frame, DIRECT_BYTES)
+            if size <= 0:
+                break
+            self._credit -= size
+            outlet.send_now(_pack_frame(size << 8, 0, self.id), data[:size], size)
+            data = data[size:]
+        return data
 
     def _grant(self, increment: int) -> bool:
         """Take credit (less than none after a SETTINGS); False: the window would be above what the RFC allows."""
