@@ -55,7 +55,7 @@ def until(lab: LiveLab, namespace: str, name: str, *, restarts: int = 0, phase: 
 
 
 def status_of(document: dict[str, object]) -> dict[str, object]:
-    status = document["status"]
+    status = document.get("status", {})  # a pod that nobody has looked at yet has none
     assert isinstance(status, dict)
     return status
 
