@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
-import msgspec
 
 from weft_cli.exits import FINDINGS
-from weft_contract.problems import Problem
+
+if TYPE_CHECKING:
+    from weft_contract.problems import Problem
 
 
 class CommandError(click.ClickException):
@@ -30,7 +31,7 @@ def coloured(stream: object) -> bool:
     return bool(isatty and isatty()) and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def print_problems(problems: Iterable[Problem]) -> None:
+def print_problems(problems: Iterable["Problem"]) -> None:
     """Print problems on standard error, one per line."""
     for problem in problems:
         print_problem(str(problem), warning=problem.warning)
@@ -54,6 +55,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def print_document(document: object, form: str) -> None:
     """Print plain values as `json` or `yaml`."""
     if form == "json":
+        import msgspec
+
         click.echo(msgspec.json.format(msgspec.json.encode(document)).decode())
     else:
         import yaml

@@ -1,5 +1,6 @@
 """Probes as a kubelet sends them, over real sockets of this machine's loopback."""
 
+import queue
 import socket
 import subprocess
 import sys
@@ -114,10 +115,10 @@ def test_a_closed_port_is_refused() -> None:
 
 
 def test_a_tcp_probe_only_connects() -> None:
-    seen: list[bytes] = []
-    with server(lambda connection: seen.append(connection.recv(10))) as port:
+    seen: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    with server(lambda connection: seen.put(connection.recv(10))) as port:
         send(Target("127.0.0.1", Probe(tcp_socket=TcpSocket(port=port)), Container(name="m")))
-    assert seen == [b""]
+        assert seen.get(timeout=5) == b""
 
 
 def python(code: str) -> "subprocess.Popen[bytes]":

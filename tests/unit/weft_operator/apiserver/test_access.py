@@ -19,14 +19,14 @@ def roots(tmp_path: Path) -> str:
 
 def pod_files(directory: Path, roots: str) -> InCluster:
     (directory / "ca.crt").write_text(roots)
-    (directory / "token").write_text("t1\n")
+    (directory / "token").write_text("token-1\n")
     return InCluster(directory, {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"})
 
 
 def test_a_pod_is_its_service_account(tmp_path: Path, roots: str) -> None:
     found = pod_files(tmp_path, roots).read()
-    assert found == Credentials(server="https://[fd00::1]:6443", roots_pem=roots, token="t1")
-    assert "t1" not in repr(found), "secrets are not logged by accident"
+    assert found == Credentials(server="https://[fd00::1]:6443", roots_pem=roots, token="token-1")
+    assert "token-1" not in repr(found), "secrets are not logged by accident"
 
 
 def test_outside_a_pod_the_remedy_is_named(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_renewed_token_is_taken_up_and_a_broken_file_changes_nothing(tmp_path:
     now = 0.0
     identity = Identity(pod_files(tmp_path, roots), lambda: now)
     (tmp_path / "token").write_text("t2")
-    assert identity.now.token == "t1"
+    assert identity.now.token == "token-1"
     now = REREAD_S
     assert identity.now.token == "t2"
     (tmp_path / "token").unlink()
