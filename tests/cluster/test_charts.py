@@ -24,7 +24,7 @@ FOREIGN_KINDS = ("PodMonitor", "PrometheusRule")
 
 
 @pytest.fixture(params=[3, 4], ids=["helm3", "helm4"])
-def helm(
+def either_helm(
     request: pytest.FixtureRequest,
     control_plane: ControlPlane,
     programs: Callable[..., dict[str, Path]],
@@ -35,9 +35,11 @@ def helm(
     return Helm(control_plane.kubeconfig, tmp_path / "helm", major)
 
 
-def template(helm: Helm, *more: str, chart: str = "weft", release: str = "weft") -> str:
+def template(either_helm: Helm, *more: str, chart: str = "weft", release: str = "weft") -> str:
     version = KUBERNETES_VERSION.removeprefix("v")
-    return helm("template", release, str(CHARTS / chart), "--namespace=weft-system", f"--kube-version={version}", *more)
+    return either_helm(
+        "template", release, str(CHARTS / chart), "--namespace=weft-system", f"--kube-version={version}", *more
+    )
 
 
 def documents(text: str) -> list[dict[str, Any]]:
@@ -48,23 +50,23 @@ def named(items: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     return next(each for each in items if each["kind"] == kind and each["metadata"]["name"] == name)
 
 
-def test_templates_are_the_same_twice_and_lint_finds_nothing(helm: Helm) -> None:
+def test_templates_are_the_same_twice_and_lint_finds_nothing(either_helm: Helm) -> None:
     for more in ((), EVERYTHING):
-        assert template(helm, *more) == template(helm, *more)
+        assert template(either_helm, *more) == template(either_helm, *more)
     for chart in ("weft", "weft-crds"):
-        helm("lint", "--strict", str(CHARTS / chart), f"--kube-version={KUBERNETES_VERSION.removeprefix('v')}")
+        either_helm("lint", "--strict", str(CHARTS / chart), f"--kube-version={KUBERNETES_VERSION.removeprefix('v')}")
 
 
-def test_names_of_the_whole_cluster_carry_the_release(helm: Helm) -> None:
+def test_names_of_the_whole_cluster_carry_the_release(either_helm: Helm) -> None:
     spread = ("ClusterRole", "ClusterRoleBinding", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-    items = documents(template(helm, *EVERYTHING, release="blue"))
+    items = documents(template(either_helm, *EVERYTHING, release="blue"))
     assert len([each for each in items if each["kind"] in spread]) == 8
     assert all(each["metadata"]["name"].startswith("blue-weft") for each in items)
     assert all(each["metadata"].get("namespace") == "weft-system" for each in items if each["kind"] not in spread)
 
 
-def test_every_container_is_hardened(helm: Helm) -> None:
-    items = documents(template(helm))
+def test_every_container_is_hardened(either_helm: Helm) -> None:
+    items = documents(template(either_helm))
     for item in items:
         spec = item["spec"]["template"]["spec"] if item["kind"] in ("DaemonSet", "Deployment") else item.get("spec", {})
         for container in spec.get("containers", ()):
@@ -82,8 +84,8 @@ def test_every_container_is_hardened(helm: Helm) -> None:
     assert named(items, "PodDisruptionBudget", "weft-operator")["spec"]["maxUnavailable"] == 1
 
 
-def test_a_dead_operator_holds_up_the_pods_of_the_mesh_alone(helm: Helm) -> None:
-    items = documents(template(helm))
+def test_a_dead_operator_holds_up_the_pods_of_the_mesh_alone(either_helm: Helm) -> None:
+    items = documents(template(either_helm))
     gate = named(items, "MutatingWebhookConfiguration", "weft")["webhooks"]
     assert [each["failurePolicy"] for each in gate] == ["Fail", "Fail"]
     for webhook in gate:
@@ -106,47 +108,47 @@ def test_a_dead_operator_holds_up_the_pods_of_the_mesh_alone(helm: Helm) -> None
         ("agent.image.digest=sha256:1", "digest"),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(helm: Helm, setting: str, told: str) -> None:
+def test_a_wrong_value_is_refused_by_name(either_helm: Helm, setting: str, told: str) -> None:
     with pytest.raises(HelmError, match=told):
-        template(helm, f"--set={setting}")
+        template(either_helm, f"--set={setting}")
 
 
-def test_an_image_by_digest(helm: Helm) -> None:
+def test_an_image_by_digest(either_helm: Helm) -> None:
     digest = f"sha256:{'ab' * 32}"
-    items = documents(template(helm, f"--set=agent.image.digest={digest},agent.image.repository=r.example/a"))
+    items = documents(template(either_helm, f"--set=agent.image.digest={digest},agent.image.repository=r.example/a"))
     agent = named(items, "DaemonSet", "weft-agent")["spec"]["template"]["spec"]["containers"][0]
     assert agent["image"] == f"r.example/a@{digest}"
     operator = named(items, "Deployment", "weft-operator")["spec"]["template"]["spec"]["containers"][0]
     assert f"--gate-image=r.example/a@{digest}" in operator["args"]
 
 
-def test_the_definitions_are_the_generated_ones_and_stay(helm: Helm) -> None:
-    items = documents(template(helm, chart="weft-crds"))
+def test_the_definitions_are_the_generated_ones_and_stay(either_helm: Helm) -> None:
+    items = documents(template(either_helm, chart="weft-crds"))
     generated = [yaml.safe_load(path.read_text()) for path in sorted((CHARTS.parent / "crds").glob("*.yaml"))]
     assert [each["spec"] for each in items] == [each["spec"] for each in generated]
     assert all(each["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for each in items)
-    let_go = documents(template(helm, "--set=keep=false", chart="weft-crds"))
+    let_go = documents(template(either_helm, "--set=keep=false", chart="weft-crds"))
     assert not any("helm.sh/resource-policy" in each["metadata"].get("annotations", {}) for each in let_go)
 
 
-def test_install_upgrade_rollback_uninstall(helm: Helm, kubectl: Kubectl) -> None:
+def test_install_upgrade_rollback_uninstall(either_helm: Helm, kubectl: Kubectl) -> None:
     place = ("--namespace=weft-system",)
     kubectl("create", "namespace", "weft-system")
     try:
-        helm("install", "weft-crds", str(CHARTS / "weft-crds"), *place)
-        said = helm("install", "weft", str(CHARTS / "weft"), *place)
+        either_helm("install", "weft-crds", str(CHARTS / "weft-crds"), *place)
+        said = either_helm("install", "weft", str(CHARTS / "weft"), *place)
         assert "kubectl label namespace NAME weft.dev/mesh=enabled" in said
-        rendered = documents(helm("template", "weft", str(CHARTS / "weft"), *place, "--no-hooks"))
+        rendered = documents(either_helm("template", "weft", str(CHARTS / "weft"), *place, "--no-hooks"))
         differs = kubectl.run("diff", "--filename=-", stdin=yaml.safe_dump_all(rendered))
         assert (differs.returncode, differs.stdout) == (0, "")
         _with_bundle(kubectl)
-        helm("upgrade", "weft", str(CHARTS / "weft"), *place, "--set=operator.replicas=3")
+        either_helm("upgrade", "weft", str(CHARTS / "weft"), *place, "--set=operator.replicas=3")
         assert kubectl.get(*place, "deployment", "weft-operator")["spec"]["replicas"] == 3
-        helm("rollback", "weft", "1", *place)
+        either_helm("rollback", "weft", "1", *place)
         assert kubectl.get(*place, "deployment", "weft-operator")["spec"]["replicas"] == 2
         webhook = kubectl.get("mutatingwebhookconfiguration", "weft")["webhooks"][0]
         assert webhook["clientConfig"]["caBundle"] == _BUNDLE, "what the operator wrote outlives an upgrade"
-        helm("uninstall", "weft", *place)
+        either_helm("uninstall", "weft", *place)
         left = kubectl(
             "get", "all,sa,role,rolebinding,pdb", *place, "--selector=app.kubernetes.io/instance=weft", "-o=name"
         )
@@ -155,7 +157,7 @@ def test_install_upgrade_rollback_uninstall(helm: Helm, kubectl: Kubectl) -> Non
             "--selector=app.kubernetes.io/instance=weft", "-o=name",
         )  # fmt: skip
         assert left + spread == ""
-        helm("uninstall", "weft-crds", *place)
+        either_helm("uninstall", "weft-crds", *place)
         kept = kubectl("get", "crd", "--selector=app.kubernetes.io/component=crds", "-o=name")
         assert "authorizationpolicies.weft.dev" in kept
     finally:

@@ -19,10 +19,12 @@ from weft_testing.cluster.binaries import BuildError, Say, need
 from weft_testing.cluster.cluster import Cluster
 from weft_testing.cluster.control_plane import ControlPlane
 from weft_testing.cluster.crds import Channel, apply_gateway_api
+from weft_testing.cluster.helm import Helm, install_weft
 from weft_testing.cluster.processes import log_tail
 from weft_testing.cluster.programs import API_SERVER_ONLY, CLUSTER
 from weft_testing.cluster.requirements import skip_or_fail, why_no_nodes, why_not_built
 from weft_testing.cluster.toolchain import ToolchainError
+from weft_testing.cluster.weft_images import weft_images
 
 _numbers: Final = count(1)
 _LINES: Final = 8
@@ -76,6 +78,21 @@ def cluster(say: Say, programs: Callable[..., dict[str, Path]]) -> Iterator[Clus
         _live.append(made.control_plane)
         yield made
         _live.remove(made.control_plane)
+
+
+@pytest.fixture(scope="session")
+def helm(cluster: Cluster, programs: Callable[..., dict[str, Path]], say: Say) -> Helm:
+    """Helm 4 for the cluster."""
+    programs("helm4")
+    return Helm(cluster.kubeconfig, cluster.record.directory / "helm", say=say)
+
+
+@pytest.fixture(scope="session")
+def mesh(cluster: Cluster, helm: Helm, say: Say) -> Cluster:
+    """The cluster with Weft on it: images of this checkout, both charts unmodified, operator and agents ready."""
+    cluster.load(*weft_images(say=say))
+    install_weft(helm)
+    return cluster
 
 
 @pytest.fixture(scope="session")
@@ -147,8 +164,10 @@ __all__ = [
     "control_plane",
     "fresh_namespace",
     "gateway_api",
+    "helm",
     "kubeconfig",
     "kubectl",
+    "mesh",
     "namespace",
     "own_cluster_name",
     "programs",
