@@ -155,13 +155,14 @@ class Certificates:
             self._hold(identity, stored)
             if identity not in self._wanted:
                 self._unused_since[identity] = self._clock()
-        try:
-            async with trio.open_nursery() as self._nursery:
-                for identity, state in self._wanted.items():
-                    self._nursery.start_soon(self._keep, identity, state)
-                self._nursery.start_soon(self._drop_unused)
-        finally:
-            self._nursery = None
+        async with trio.open_nursery() as nursery:
+            for identity, state in self._wanted.items():
+                nursery.start_soon(self._keep, identity, state)
+            self._nursery = nursery
+            try:
+                await self._drop_unused()
+            finally:
+                self._nursery = None  # before the nursery closes: `want` may be called until the very end
 
     async def _keep(self, identity: SpiffeId, state: _Identity) -> None:
         backoff = Backoff(self._rng, self._limits.certificate_retry_first_s, self._limits.certificate_retry_max_s)

@@ -15,7 +15,8 @@ is held. A resource whose present version is refused or in flight is named with 
 equals no hash: the operator then sends it again, or removes it, and hears again what came of it. So no refusal is lost with
 the session that heard it.
 
-Rules for editors: a key never leaves `have` while workers may know it; a refusal only ever names a hash that was sent.
+Rules for editors: a key never leaves `have` while workers may know it or it is among `refusals`; an Ack only ever names a hash
+that was sent.
 """
 
 from collections.abc import Iterable, Mapping
@@ -124,7 +125,8 @@ class Ledger:
     def have(self) -> dict[Key, Hash]:
         """Return what the operator is told at the beginning of a session."""
         found = {key: content_hash for key, (content_hash, _) in self.entries.items()}
-        return found | dict.fromkeys((*self._stood_in_for, *self._flight.before), UNSURE)
+        nowhere = (key for key in self.refusals if key not in found)
+        return found | dict.fromkeys((*self._stood_in_for, *self._flight.before, *nowhere), UNSURE)
 
     def config(self, origin: Origin) -> Config:
         """Return the present state as a configuration."""
@@ -225,12 +227,14 @@ class Ledger:
             if refusal.generation < flight.since.get(key, refusal.generation + 1):
                 continue  # of a version that is not the present one, or of one that was judged before
             item, before = self.entries.get(key), flight.before[key]
-            told[key] = self.refusals[key] = (item[0] if item else UNSURE, refusal.reason[:MAX_REASON_CHARACTERS])
+            self.refusals[key] = (item[0] if item else UNSURE, refusal.reason[:MAX_REASON_CHARACTERS])
+            if item is not None:  # an Ack cannot say that a removal was refused
+                told[key] = self.refusals[key]
             if before is not None and before != item:
                 self._put(entries, key, before, _known(before[1]))
                 changed = True
             elif before is None and item is not None:
-                self._stood_in_for[key] = told[key]
+                self._stood_in_for[key] = self.refusals[key]
         self.entries = self.confirmed = entries
         answers = tuple((key, content_hash, reason) for key, (content_hash, reason) in sorted(told.items()))
         return tuple(Ack(nonce=nonce, refused=answers) for nonce in flight.nonces), changed

@@ -91,6 +91,17 @@ def test_what_cannot_be_read_keeps_its_last_good_version_and_is_named(key: str, 
     assert node.ledger.have()[key] == before[key][0], "the operator hears of the old version and sends again"
 
 
+def test_what_was_never_taken_is_asked_for_again_so_that_its_removal_is_heard_of() -> None:
+    node = Node1()
+    node.take(Change((1,), {"Service/shop/web": (digest(b"{"), b"{")}, frozenset()))
+    node.confirm()
+    assert node.ledger.have() == {"Service/shop/web": UNSURE}
+    node.take(change(removes=["Service/shop/web"], nonce=2))
+    node.confirm()
+    assert not node.ledger.have()
+    assert not node.ledger.refusals
+
+
 def test_another_nodes_description_is_refused() -> None:
     node = Node1()
     node.take(change(Node(name="n2", trust_domain="x")))
@@ -159,7 +170,8 @@ def test_a_removal_that_workers_refuse_is_taken_back() -> None:
     node.take(change(removes=["Node/n1"], nonce=2))
     acks, changed = node.ledger.confirm([WorkerRefusal(node.generation, "Node/n1", "the Node is gone")])
     assert changed
-    assert acks[0].refused == (("Node/n1", UNSURE, "the Node is gone"),)
+    assert acks == (Ack(nonce=2),), "no hash was sent that could be refused"
+    assert node.ledger.refusals == {"Node/n1": (UNSURE, "the Node is gone")}
     assert node.ledger.config("operator").node == NODE
 
 
