@@ -58,6 +58,7 @@ class ScriptedSource:
         step = await self._next()
         assert isinstance(step, Watch), f"a list was to come, not a watch of {path}"
         assert step.version == version
+        yield b""
         for event in step.events:
             yield msgspec.json.encode(event)
         if isinstance(step.end, ApiError):

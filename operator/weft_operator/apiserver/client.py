@@ -182,6 +182,8 @@ class ApiServer:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the events of a collection, each a line of JSON, until the server ends the watch.
 
+        The first line is empty: it says that the server has taken the watch on.
+
         Args:
             path: the collection's.
             version: resource version to begin behind.
@@ -200,6 +202,7 @@ class ApiServer:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_S)
         async with self._exchange("GET", path, query=asked, timeout=timeout) as answer:
+            yield b""
             rest = b""
             try:
                 async for data in answer.content.iter_any():

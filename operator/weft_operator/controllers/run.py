@@ -31,6 +31,7 @@ WORKERS: Final = 4
 RESYNC_S: Final = 600.0
 """Every object is looked at again this often, whatever was or was not heard."""
 BUNDLES_S: Final = 60.0
+BUNDLES_RETRY_S: Final = 5.0
 PODS_S: Final = 20.0
 WATCHDOG_S: Final = 5.0
 
@@ -151,13 +152,15 @@ class Controllers:
         published = PublishedRoots(self._around.store, self._around.roots_config_map)
         while True:
             self._bundles_now.clear()
+            wait_s = BUNDLES_S
             try:
                 await published.write(self._around.roots())
                 await bundles.write(self._around.roots())
             except Exception as exc:
+                wait_s = BUNDLES_RETRY_S
                 _log.warning("the roots could not be written for agents and webhooks", error=repr(exc))
             try:
-                async with asyncio.timeout(BUNDLES_S):
+                async with asyncio.timeout(wait_s):
                     await self._bundles_now.wait()
             except TimeoutError:
                 continue

@@ -47,7 +47,7 @@ class Source(Protocol):
         """Yield a collection in parts of `chunk` objects; 0: in one."""
 
     def watch(self, path: str, version: str) -> AsyncGenerator[bytes, None]:
-        """Yield events behind a version."""
+        """Yield events behind a version, after an empty line that says that the server has taken the watch on."""
 
 
 class Reflector:
@@ -153,6 +153,7 @@ class Reflector:
         self._api_version, self._version = api_version, version
         self.lists += 1
         self._heard()
+        self._backoff.succeeded()
         self._take(told)
         self._settle("synced")
 
@@ -162,9 +163,12 @@ class Reflector:
         assert self._version is not None, "listed before"
         async with aclosing(self._source.watch(self.kind.path(self._api_version), self._version)) as lines:
             async for line in lines:
+                self._heard()
+                if not line:
+                    continue
                 found = parse_event(self.kind, self._api_version, line)
                 self._version = found.version
-                self._heard()
+                self._backoff.succeeded()
                 if not isinstance(found, Bookmark):
                     self.events += 1
                     self._take([found])
@@ -196,7 +200,6 @@ class Reflector:
             _log.info("a kind is followed again", kind=self.kind.kind)
         self.error, self._absent_since = "", None
         self.heard_at = self._clock()
-        self._backoff.succeeded()
 
     # -- kinds that are not there ---------------------------------------------------------------------------------
 

@@ -124,7 +124,7 @@ async def test_events_come_whole_however_they_are_cut_and_the_end_is_an_end(tmp_
         return response
 
     async with scripted_api(tmp_path, answer) as server, ApiServer(server) as api:
-        assert [line async for line in api.watch(PODS, "7")] == events
+        assert [line async for line in api.watch(PODS, "7")] == [b"", *events]
 
 
 async def test_a_watch_that_breaks_off_says_so(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ async def test_a_watch_that_breaks_off_says_so(tmp_path: Path) -> None:
     async with scripted_api(tmp_path, answer) as server, ApiServer(server) as api:
         with pytest.raises(UnreachableError, match=f"watch of {PODS} broke"):
             await read_into(api, seen)
-    assert seen == [b'{"type":"ADDED"}']
+    assert seen == [b"", b'{"type":"ADDED"}']
 
 
 async def read_into(api: ApiServer, seen: list[bytes]) -> None:

@@ -29,8 +29,8 @@ class Server:
         yield msgspec.json.encode({"metadata": {"resourceVersion": "1"}, "items": []})
 
     async def watch(self, path: str, version: str) -> AsyncGenerator[bytes, None]:
-        await asyncio.Event().wait()
         yield b""
+        await asyncio.Event().wait()
 
 
 def nobody(items: Sequence[Seen]) -> None:
