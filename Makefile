@@ -15,7 +15,7 @@ PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick fuzz images cluster cluster-down demo-kubernetes clean
+.PHONY: help setup demo test lint types unit perf perf-quick fuzz images cluster cluster-down demo-kubernetes conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -76,6 +76,10 @@ cluster-down: $(VENV)/.ready  ## take it away (ARGS="--name NAME")
 demo-kubernetes: $(VENV)/.ready  ## two real nodes, the charts, mutual TLS, identity, policy, measured (ARGS="--keep" or "--json FILE")
 	$(call packages,$(PACKAGES_CLUSTER))
 	@$(CLUSTER) demo $(ARGS)
+
+conformance: $(VENV)/.ready  ## Gateway API's conformance suite on a cluster of its own, report under docs/ (ARGS="--keep --test NAME")
+	$(call packages,$(PACKAGES_CLUSTER))
+	@$(CLUSTER) conformance $(ARGS)
 
 images: $(VENV)/.ready  ## container images as OCI archives in dist/images, without Docker (ARGS="agent --gzip")
 	$(call packages,$(PACKAGES_IMAGES))

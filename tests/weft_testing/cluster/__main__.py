@@ -1,4 +1,4 @@
-"""`python -m weft_testing.cluster`: a cluster for people: up, down, status, kubectl, helm, images, build, demo."""
+"""`python -m weft_testing.cluster`: a cluster for people: up, down, status, kubectl, helm, images, build, demo, conformance."""
 
 import argparse
 import os
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         made.set_defaults(run=run)
-        if run not in (_build, _demo):
+        if run not in (_build, _demo, _conformance):
             made.add_argument("--name", default=DEFAULT_NAME, help="which cluster (default: %(default)s)")
         return made
 
@@ -90,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "show Weft on a cluster of its own: charts, mutual TLS, identity, policy, as a table")
     demo.add_argument("--keep", action="store_true", help="leave the cluster running")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the checks to a file, too")
+    conformance = command("conformance", _conformance, "run Gateway API's suite against Weft on a cluster of its own")
+    conformance.add_argument("--keep", action="store_true", help="leave the cluster running")
+    conformance.add_argument("--on", default="", metavar="NAME", help="use this cluster, which has Weft, instead")
+    conformance.add_argument("--test", default="", metavar="NAME", help="a single test; writes no report")
+    conformance.add_argument("--report", type=Path, metavar="FILE", help="instead of docs/conformance/gateway-api/…")
     build = command("build", _build, "build programs into the cache")
     build.add_argument(
         "programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(EVERYTHING)} (default: a cluster's)"
@@ -173,6 +178,16 @@ def _enter(options: argparse.Namespace) -> int:
 def _load(options: argparse.Namespace) -> int:
     Cluster.attach(options.name).load(*(archive.resolve() for archive in options.archives))
     return 0
+
+
+def _conformance(options: argparse.Namespace) -> int:
+    from weft_testing.cluster import gateway_conformance  # here, because it needs the checkout's root on the path
+
+    report = options.report or gateway_conformance.report_path()
+    passed = gateway_conformance.conform(
+        keep=options.keep, attach=options.on, tests=options.test, report=report, say=_print
+    )
+    return 0 if passed else 1
 
 
 def _build(options: argparse.Namespace) -> int:

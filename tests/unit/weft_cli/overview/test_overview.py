@@ -181,7 +181,7 @@ def test_a_cluster_before_installation() -> None:
         ({"/version": {"gitVersion": "v1.29.1"}}, "Kubernetes", "error"),
         ({"/version": {}}, "Kubernetes", "error"),
         ({"/api/v1/nodes": node(operatingSystem="windows")}, "node n1", "warning"),
-        ({"/api/v1/nodes": node(operatingSystem="linux", kernelVersion="4.19.0")}, "node n1", "error"),
+        ({"/api/v1/nodes": node(operatingSystem="linux", kernelVersion="5.16.9")}, "node n1", "error"),
         ({"/api/v1/nodes": ApiError("403", status=403)}, "nodes", "warning"),
         ({"allowed": False}, "rights", "error"),
         ({"/apis": {"groups": [{"name": "security.istio.io"}]}}, "other meshes", "warning"),
