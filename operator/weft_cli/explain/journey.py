@@ -180,8 +180,9 @@ class Journey:
         return Leg(share=1.0, action="forward", to=name, detail=detail, landings=tuple(landings))
 
     def _warnings(self) -> Iterator[str]:
-        subject = f"Pod {self._caller.key}"
-        yield from (str(problem) for problem in self._world.problems if problem.subject == subject)
+        absence = self._world.absence(self._world.pods[self._caller.key])
+        if absence:
+            yield absence
 
 
 def _refusal(outcome: Refused, share: float, to: str = "") -> Leg:

@@ -11,6 +11,7 @@ from weft_contract.resources import Workload
 from weft_core.routing import ServiceEntry
 from weft_core.snapshot import Snapshot, SnapshotBuilder, WorkloadTable
 from weft_operator.compile import Document, compile_cluster, read_view
+from weft_operator.compile.members import wants_in
 
 
 class World:
@@ -26,6 +27,7 @@ class World:
         self.pods: Mapping[str, Pod] = view.pods
         self.services = view.services
         self.problems: tuple[Problem, ...] = compiled.problems
+        self._view = view
         self._documents = compiled.nodes
         self._snapshots: dict[str, Snapshot] = {}
         self.members: dict[str, Workload] = {}
@@ -63,6 +65,19 @@ class World:
                 return entry
         return None
 
+    def absence(self, pod: Pod) -> str:
+        """Say why a pod that opted in is not in the mesh; empty: it did not opt in, or is in."""
+        key = pod.metadata.key
+        if key in self.members or not wants_in(self._view, pod):
+            return ""
+        told = next(
+            (problem for problem in self.problems if problem.subject == f"Pod {key}" and not problem.warning), None
+        )
+        if told is not None:
+            return str(told)
+        phase = pod.status.phase or "Pending"
+        return f"pod {key} opted in, but is {phase} and has no place in the mesh yet: the answer is that of a stranger"
+
     def find_pod(self, wanted: Named) -> Pod:
         """Return the pod that a name means: its own, its workload's, or its `app` label.
 
@@ -74,7 +89,7 @@ class World:
         if exact is not None and wanted.kind in ("", "pod"):
             return exact
         if wanted.kind in ("", "workload"):
-            for key, pod in there.items():
+            for key, pod in sorted(there.items(), key=lambda item: item[0] not in self.members):
                 member = self.members.get(key)
                 owner = member.workload if member is not None else pod.metadata.labels.get("app", "")
                 if wanted.name in (owner, pod.metadata.labels.get("app", "")):

@@ -122,6 +122,21 @@ def test_callers_outside_the_mesh_have_no_identity_and_no_routes() -> None:
     assert leg.landings[0].transport == "plaintext"
 
 
+def test_a_caller_that_opted_in_and_is_not_in_yet_is_warned_of() -> None:
+    pending = """
+apiVersion: v1
+kind: Pod
+metadata: {name: late, namespace: canary}
+spec: {nodeName: "", containers: [{name: m, image: a}]}
+status: {phase: Pending, podIP: 192.0.2.200}
+"""
+    answer = ask(world("canary", more=pending), "canary/late", "canary/web")
+    assert answer.warnings == (
+        "pod canary/late opted in, but is Pending and has no place in the mesh yet: the answer is that of a stranger",
+    )
+    assert ask(world("canary"), "canary/client", "canary/web").warnings == ()
+
+
 def test_targets_outside_the_mesh_are_passed_on() -> None:
     there = world("canary", more=MORE)
     answer = ask(there, "canary/client", "outside/elsewhere:80")
