@@ -18,6 +18,7 @@ from weft_agent.proxy.inbound_http import Admission, InboundHttp
 from weft_agent.proxy.meter import Party
 from weft_agent.proxy.opaque import OpaqueFlow, View
 from weft_agent.proxy.pod import Pod
+from weft_agent.proxy.screen import Screen
 from weft_agent.reactor import Buffer, End, TcpEnd
 from weft_core.decision import Allowed, Denied, Permit
 from weft_core.detect import Detected, is_tunnel
@@ -47,6 +48,7 @@ class Entrance:
     __slots__ = (
         "_accepted",
         "_caller",
+        "_check",
         "_context",
         "_dial",
         "_end",
@@ -83,6 +85,7 @@ class Entrance:
         self._permit: Permit | None = None
         self._first = b""
         self._waiting_eof = False
+        self._check = self._standing
 
     def http(self, first: bytes, ahead: tuple[TcpEnd, Peer | None] | None = None) -> None:
         """Serve HTTP/1.1; refusals become answers."""
@@ -115,9 +118,27 @@ class Entrance:
         self._first = first
         self._end.receiver = _Held(self)
         self._end.pause()
+        self._dial_application(verdict)
+
+    def single_call(self, policy: ConnectionPolicy, first: bytes) -> None:
+        """Let one call of HTTP/2 through, judged by its head: a kubelet's gRPC probe."""
+        decision = policy.single_call(None)
+        if isinstance(decision, Denied):
+            self.refuse(decision)
+            return
+        self._check = lambda: None  # it lasts for one call, which is judged on its own
+        self._permit = decision.permit
+        screen = Screen(self._end, policy, self._context, self._pod)
+        self._end.pause()
+        self._end = screen
+        screen.receiver = _Held(self)
+        self._dial_application(decision.permit)
+        screen.feed(first)
+
+    def _dial_application(self, permit: Permit) -> None:
         facts, context = self._facts, self._context
         self._dial = dial_application(
-            verdict, context.reactor, context.limits, self._pod, (facts.destination_address, facts.destination_port),
+            permit, context.reactor, context.limits, self._pod, (facts.destination_address, facts.destination_port),
             facts.source_address, self._dialled, self._undialled,
         )  # fmt: skip
 
@@ -141,7 +162,7 @@ class Entrance:
             permit, context=context,
             views=(View("inbound", pod, context.tcp_meter("destination", self._caller, pod.party, service, mtls=mtls)),),
             parties=(self._caller, pod.party), addresses=(facts.source_address, destination, destination),
-            downstream=self._end, upstream=end, check=self._standing, ended=ended,
+            downstream=self._end, upstream=end, check=self._check, ended=ended,
         )  # fmt: skip
         flow.relay.give_back(back)
         flow.relay.give(first)
@@ -351,11 +372,18 @@ class Plaintext:
             self._drop_ahead()
             self._entrance.refuse(policy)
             return
-        if self._speaks_http(detected):
+        if detected is not None and detected.kind == "http2" and self._may_be_single_call(policy):
+            self._drop_ahead()
+            self._entrance.single_call(policy, first)
+        elif self._speaks_http(detected):
             self._pod.learned[self._facts.destination_port] = "http1"
             self._entrance.http(first, self._take_ahead())
         else:
             self._entrance.opaque(policy, first, self._take_ahead())
+
+    def _may_be_single_call(self, policy: ConnectionPolicy) -> bool:
+        """Tell whether HTTP/2 that would be refused as it is may be a gRPC probe."""
+        return isinstance(policy.tcp(), Denied) and isinstance(policy.single_call(None), Allowed)
 
     def _speaks_http(self, detected: Detected | None) -> bool:
         protocol = self._protocol()

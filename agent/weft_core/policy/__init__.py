@@ -9,7 +9,13 @@ from weft_core.policy.connection import ConnectionPolicy
 from weft_core.policy.explain import Explanation, explain
 from weft_core.policy.inbound import InboundPolicy, assemble_inbound, compile_inbound
 from weft_core.policy.policies import CompiledLimit, CompiledPolicy, compile_limit, compile_policy
-from weft_core.policy.probes import probe_bytes_expected, probe_connection, probe_request, probe_without_bytes
+from weft_core.policy.probes import (
+    probe_by_grpc,
+    probe_bytes_expected,
+    probe_connection,
+    probe_request,
+    probe_without_bytes,
+)
 from weft_core.policy.ratelimit import gcra, rate_limited, spend
 from weft_core.policy.steps import Step
 
@@ -26,6 +32,7 @@ __all__ = [
     "compile_policy",
     "explain",
     "gcra",
+    "probe_by_grpc",
     "probe_bytes_expected",
     "probe_connection",
     "probe_request",

@@ -10,7 +10,7 @@ from weft_core.decision import Allowed, Decision, Denied, Permit
 from weft_core.facts import ConnectionFacts, RequestFacts
 from weft_core.memo import MemoBudget
 from weft_core.policy.authorize import Table, authorize
-from weft_core.policy.probes import PROBE_RULE, probe_request, probe_without_bytes
+from weft_core.policy.probes import PROBE_RULE, probe_by_grpc, probe_request, probe_without_bytes
 from weft_core.policy.steps import Step, Trace
 
 
@@ -84,6 +84,20 @@ class ConnectionPolicy:
     def silent(self) -> Decision:
         """Decide about a connection on which the client has sent no byte: a TCP probe, or as `tcp`."""
         if self._probe and probe_without_bytes(self.workload, self.facts.destination_port):
+            return Allowed(Permit(rule=PROBE_RULE))
+        return self.tcp()
+
+    def single_call(self, head: tuple[bytes, bytes] | None) -> Decision:
+        """Decide about a connection of HTTP/2 that carries one call: a gRPC probe, or as `tcp`.
+
+        Args:
+            head: method and path; None before they are known: whether the connection may be set up to hear them.
+        """
+        if self._probe and (
+            probe_by_grpc(self.workload, self.facts.destination_port)
+            if head is None
+            else probe_request(self.workload, self.facts.destination_port, *head)
+        ):
             return Allowed(Permit(rule=PROBE_RULE))
         return self.tcp()
 

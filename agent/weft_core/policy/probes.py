@@ -67,6 +67,11 @@ def probe_without_bytes(workload: Workload, port: int) -> bool:
     return any(probe.port == port and probe.kind == "tcp" for probe in workload.probes)
 
 
+def probe_by_grpc(workload: Workload, port: int) -> bool:
+    """Say whether a connection to this port may be a gRPC probe: one call of the health service."""
+    return any(probe.port == port and probe.kind == "grpc" for probe in workload.probes)
+
+
 def probe_bytes_expected(workload: Workload, port: int) -> bool:
     """Say whether some probe of this port sends bytes (HTTP, gRPC); if not, the first byte proves it is no probe."""
     return any(probe.port == port and probe.kind != "tcp" for probe in workload.probes)

@@ -10,6 +10,7 @@ from weft_core.tunnel.breach import ConnectionBreachError, StreamBreachError
 from weft_core.tunnel.connection import TunnelConnection
 from weft_core.tunnel.frames import ErrorCode
 from weft_core.tunnel.seams import Buffer, HeadReceiver, Receiver, TunnelHandler
+from weft_core.tunnel.single_call import Passing, SingleCall
 from weft_core.tunnel.stream import TunnelStream
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "ConnectionBreachError",
     "ErrorCode",
     "HeadReceiver",
+    "Passing",
     "Receiver",
+    "SingleCall",
     "StreamBreachError",
     "TunnelConnection",
     "TunnelHandler",

@@ -13,6 +13,7 @@ from weft_core.policy import (
     probe_request,
     probe_without_bytes,
 )
+from weft_core.policy.probes import GRPC_HEALTH_PATH
 from weft_testing.decisions import NODE, WEB, decide, facts, inbound, policy, request
 
 PROBED = msgspec.structs.replace(
@@ -130,3 +131,18 @@ def test_a_probe_opens_the_door_for_itself_alone() -> None:
     assert isinstance(decide(applied, first, request("GET /ready")), Allowed)
     assert isinstance(decide(applied, then, request("GET /ready")), Denied)
     assert isinstance(decide(applied, first, request("GET /ready")), Allowed)
+
+
+def test_a_grpc_probe_is_one_call_of_the_health_service() -> None:
+    connection = admitted(inbound(policy("ALLOW"), workload=PROBED), 9090)
+    assert isinstance(connection.single_call(None), Allowed), "the call has to be heard before it can be judged"
+    assert isinstance(connection.single_call((b"POST", GRPC_HEALTH_PATH)), Allowed)
+    for head in ((b"GET", GRPC_HEALTH_PATH), (b"POST", b"/shop.Admin/Drop"), (b"POST", GRPC_HEALTH_PATH + b"?x")):
+        assert isinstance(connection.single_call(head), Denied)
+    assert isinstance(connection.tcp(), Denied)
+
+
+def test_where_no_grpc_probe_is_a_call_is_ordinary_plaintext() -> None:
+    connection = admitted(inbound(workload=PROBED), 8080)
+    assert isinstance(connection.single_call(None), Denied)
+    assert isinstance(connection.single_call((b"POST", GRPC_HEALTH_PATH)), Denied)
