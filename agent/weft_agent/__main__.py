@@ -1,16 +1,20 @@
-"""The `weft-agent` command: `run` becomes the keeper, `check`, `status` and `version` answer and end.
+"""The `weft-agent` command: `run` becomes the keeper, `gate` waits for a pod's capture, the others answer and end.
 
-Exit statuses: 0 in order, 1 something was found, 2 the command cannot be carried out as it was given.
+Each command imports what it needs when it is asked for: the gate runs in front of every pod of the mesh, so it must start
+at once and from the standard library alone.
+
+Exit statuses: 0 in order, 1 something was found, 2 the command cannot be carried out as it was given; `gate` has its own.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from weft_agent.control.settings import Settings, SettingsError, parse_settings
-from weft_agent.keeper.launch import command, package_paths
+if TYPE_CHECKING:
+    import argparse
+
+    from weft_agent.control.settings import Settings
 
 EXIT_USAGE: Final = 2
 PACKAGES: Final = ("weft_agent", "weft_contract", "weft_core", "weft_iptables")
@@ -48,6 +52,14 @@ _VALUED: Final = (
     ("state", "DIR", "own directory on a tmpfs (default /run/weft/NAME)"),
     ("workers", "N", "worker processes (default: one per CPU, at most 4)"),
     ("backend", "auto|nft|iptables", "how capture rules are written (default auto)"),
+    ("proc", "DIR", "where the node's proc filesystem is mounted (default /proc; in a container, the host's)"),
+    ("netns-dir", "DIR", "directory of named network namespaces (default /run/netns)"),
+    (
+        "kubernetes",
+        "in-cluster|URL",
+        "watch this node's pods at the API server (default: pods come from --config alone)",
+    ),
+    ("kubernetes-account", "DIR", "token and ca.crt for it (default: the mounted service account's)"),
     ("health-address", "HOST:PORT", "readiness and liveness (default [::]:15021)"),
     ("metrics-address", "HOST:PORT", "metrics (default [::]:15020)"),
     ("log-format", "json|text", "of everything the agent writes (default json)"),
@@ -65,7 +77,12 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
         environment: `WEFT_NODE` and so on stand in for flags that are not given.
         control: module whose `main` is control.
     """
-    options = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["gate"] and not {"-h", "--help"}.intersection(arguments):
+        from weft_agent.gate.wait import main as gate
+
+        return gate(arguments[1:], environment)
+    options = _parser().parse_args(arguments)
     match options.command:
         case "run":
             return _run(options, environment, control)
@@ -84,7 +101,9 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] = os.
             return 0
 
 
-def _run(options: argparse.Namespace, environment: Mapping[str, str], control: str) -> int:
+def _run(options: "argparse.Namespace", environment: Mapping[str, str], control: str) -> int:
+    from weft_agent.control.settings import SettingsError, parse_settings
+
     raw = collect(vars(options), environment)
     try:
         settings = parse_settings(raw, len(os.sched_getaffinity(0)))
@@ -110,8 +129,10 @@ def collect(flags: Mapping[str, object], environment: Mapping[str, str]) -> dict
     return raw
 
 
-def keeper_command(settings: Settings, control: str) -> list[str]:
+def keeper_command(settings: "Settings", control: str) -> list[str]:
     """Return the command line of the keeper; what follows the module names are control's arguments, fully spelled out."""
+    from weft_agent.keeper.launch import command, package_paths
+
     paths = package_paths([*PACKAGES, control.partition(".")[0]])
     flags: dict[str, object] = {
         "node": settings.node,
@@ -120,6 +141,10 @@ def keeper_command(settings: Settings, control: str) -> list[str]:
         "state": settings.state,
         "workers": settings.workers,
         "backend": settings.backend,
+        "proc": settings.proc,
+        "netns-dir": settings.netns_dir,
+        "kubernetes": settings.kubernetes,
+        "kubernetes-account": settings.kubernetes_account,
         "health-address": settings.health_address,
         "metrics-address": settings.metrics_address,
         "log-format": settings.log_format,
@@ -132,7 +157,7 @@ def keeper_command(settings: Settings, control: str) -> list[str]:
     return command(paths, KEEPER, [paths, control, *arguments], site=False)
 
 
-def _source_flags(settings: Settings) -> dict[str, object]:
+def _source_flags(settings: "Settings") -> dict[str, object]:
     operator = settings.operator
     if operator is None:
         return {"config": settings.config}
@@ -144,7 +169,9 @@ def _source_flags(settings: Settings) -> dict[str, object]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> "argparse.ArgumentParser":
+    import argparse
+
     parser = argparse.ArgumentParser(prog="weft-agent", description="The agent of one node of a Weft mesh.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="capture, authenticate and carry the traffic of this node's pods")
@@ -169,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show what a running agent does")
     status.add_argument("--state", metavar="DIR", help="the agent's --state; default: the only one below /run/weft")
     status.add_argument("--node", metavar="NAME", help="the agent's --node, instead of --state")
+    commands.add_parser("gate", help="wait until the pod that this runs in is captured (its uid is in WEFT_POD_UID)")
     commands.add_parser("version", help="print the version")
     return parser
 

@@ -5,12 +5,13 @@ the wrong network, so no thread of ours ever comes back: each call makes a threa
 about a tenth of a millisecond and there is no restoring to go wrong. Sockets, and programs started there, stay in the
 namespace they were made in. Everything here waits: call it from worker threads, never from an event loop's.
 
-Source: setns(2), unshare(2), ioctl_ns(2); Python 3.11 has neither `os.setns` nor `os.unshare`.
+Source: setns(2), unshare(2), ioctl_ns(2), sockios.h (SIOCGSKNS). Python 3.11 has neither `os.setns` nor `os.unshare`.
 """
 
 import ctypes
 import fcntl
 import os
+import socket
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 _CLONE_NEWNET: Final = 0x40000000
 _NS_GET_NSTYPE: Final = 0xB703
+_SIOCGSKNS: Final = 0x894C
 _OWN: Final = "/proc/thread-self/ns/net"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -97,6 +99,23 @@ def open_namespace(path: str | Path, *, forbidden: Collection[NamespaceId] = ())
         os.close(fd)
         raise
     return Namespace(str(path), fd, identity)
+
+
+def namespace_of(sock: socket.socket) -> NamespaceId:
+    """Return the identity of the namespace that a socket was made in.
+
+    Raises:
+        NamespaceError: it cannot be told; this needs CAP_NET_ADMIN.
+    """
+    try:
+        fd = fcntl.ioctl(sock.fileno(), _SIOCGSKNS)
+    except OSError as exc:
+        raise NamespaceError(f"a socket's namespace cannot be told: {exc.strerror}; this needs CAP_NET_ADMIN") from exc
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    return NamespaceId(status.st_dev, status.st_ino)
 
 
 def _identify(fd: int, path: str) -> NamespaceId:

@@ -117,8 +117,11 @@ class AgentProcess:
     # -- files ----------------------------------------------------------------------------------------------------
 
     def configure(self, *resources: Resource) -> str:
-        """Write the node's file as the compiler does; return its digest."""
-        data = encode(document("n1", [Node(name="n1", trust_domain="cluster.local"), *resources]))
+        """Write the node's file as the compiler does, with a Node resource where none is given; return its digest."""
+        node = (
+            [] if any(isinstance(item, Node) for item in resources) else [Node(name="n1", trust_domain="cluster.local")]
+        )
+        data = encode(document("n1", [*node, *resources]))
         self.write_config(data)
         return digest(data)
 

@@ -16,7 +16,7 @@ import trio.testing
 
 from weft_agent.channel import memfd
 from weft_agent.channel.layout import BUCKETS_BYTES
-from weft_agent.channel.messages import Hello, Keys, NeedStock, PodListeners, Report, Stock, Update
+from weft_agent.channel.messages import AskGate, GateWord, Hello, Keys, NeedStock, PodListeners, Report, Stock, Update
 from weft_agent.proxy.dataplane import DataPlane
 from weft_agent.reactor import Reactor
 from weft_agent.telemetry.access_log import AccessLog
@@ -118,11 +118,17 @@ class MeshNode:
         )
         self.plane.hello(Hello(worker=0, workers=1, limits={}))
         self.generation = 0
+        self.waiting = ""
+        """What pods are told at their gate; empty: they are ready."""
         self.pods: dict[str, MeshPod] = {}
 
-    def _from_plane(self, message: NeedStock | Report) -> None:
+    def _from_plane(self, message: NeedStock | AskGate | Report) -> None:
         if isinstance(message, Report):
             self.reports.append(message)
+            return
+        if isinstance(message, AskGate):
+            word = GateWord(uid=message.uid, waiting=self.waiting)
+            self.reactor.soon(lambda: self.plane.gate(word))
             return
         pod = self.pods[message.uid]
         sockets = make_stock(pod.place.namespace.fd, message.role, message.family, message.count)

@@ -14,7 +14,18 @@ from typing import Final
 
 import trio
 
-from weft_agent.channel.messages import Applied, Hello, Keys, KeysGone, NeedStock, PodGone, PodListeners, Stock, Update
+from weft_agent.channel.messages import (
+    Applied,
+    GateWord,
+    Hello,
+    Keys,
+    KeysGone,
+    NeedStock,
+    PodGone,
+    PodListeners,
+    Stock,
+    Update,
+)
 from weft_agent.reactor import Listener, Reactor
 from weft_agent.reactor.loop import READ
 from weft_agent.telemetry.access_log import AccessLog, AccessRecord
@@ -84,6 +95,9 @@ class StandIn:
         with open(f"{self._fd_directory}/{key_fd}", "rb") as file:
             self._identities[keys.identity] = b"PRIVATE KEY" in file.read()
         os.close(key_fd)
+
+    def gate(self, word: GateWord) -> None:
+        """Nobody asks here."""
 
     def keys_gone(self, gone: KeysGone) -> None:
         self._identities.pop(gone.identity, None)

@@ -1,15 +1,19 @@
 """The captures of all pods on this node: one task per pod enters, captures, notices change, and leaves.
 
 Theory: a pod is *pending* until its listeners exist in every worker and its rules are in force, then *captured*; *failed*
-says why and is tried again; *leaving* takes the rules away first and the listeners after, so that at no moment traffic goes
-to a listener that nobody serves. Listeners come before rules for the same reason.
+says why and is tried again; *absent* runs nowhere on this node (yet, or any more), so there is nothing to guard; *leaving*
+lets new connections pass, waits a while for those that the agent still carries, and takes the rules away first and the
+listeners after, so that at no moment traffic goes to a listener that nobody serves. Listeners come before rules for the
+same reason. A pod whose sandbox was made anew has another namespace: all that was made in the old one is given up before the
+new one is captured.
 
 Rules are taken away only when a configuration without the pod says so, or when the agent is told to at its end. Whatever
 else ends a task, a bug included, leaves them in force. What a control had captured is recorded, so that the next one
 releases pods that left the mesh while nobody looked.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,7 +21,8 @@ from typing import Final, TypeVar
 import trio
 
 from weft_agent.capture.caretaker import Caretaker
-from weft_agent.capture.network import Listeners, NamespaceFinder, PodNetwork, release_left_behind
+from weft_agent.capture.namespaces import NamespaceFinder, PodAbsentError
+from weft_agent.capture.network import Listeners, PodNetwork, release_left_behind
 from weft_agent.capture.pod import CaptureState, Pod
 from weft_agent.channel.messages import PodListeners
 from weft_agent.control.desired import PodSockets
@@ -28,13 +33,16 @@ from weft_agent.telemetry.metrics import Metrics
 from weft_contract.resources import Workload
 from weft_iptables.backends import BackendName, Wanted, choose_backend
 from weft_iptables.errors import IptablesError
-from weft_iptables.namespaces import NamespaceId
+from weft_iptables.namespaces import NamespaceId, namespace_of
 
 T = TypeVar("T")
 
 FIRST_RETRY_S: Final = 0.25
 LONGEST_RETRY_S: Final = 4.0
+LONGEST_ABSENCE_S: Final = 1.0
+"""A pod that is being started is looked for this often at least; its gate waits."""
 LEAVE_S: Final = 10.0
+FINISH_LOOK_S: Final = 0.25
 THREADS: Final = 4
 RECORD: Final = "captured.json"
 
@@ -42,24 +50,36 @@ Recorded = tuple[str, str, int, int]
 """Pod uid, path of its namespace, device and inode that the namespace is known by."""
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """How namespaces are found and captured on this node."""
+
+    finder: NamespaceFinder
+    backend: Wanted
+    """How rules shall be written."""
+    proc_roots: Sequence[Path]
+    """Where proc filesystems are mounted, the preferred one first."""
+    patience_s: float
+    """How long a pod that leaves the mesh may keep connections that the agent carries."""
+
+
 class Captures:
     """All pods.
 
     Args:
         fleet: told of pods and their listeners.
-        finder: finds namespaces.
-        wanted: how rules shall be written.
+        means: how namespaces are found and captured.
         state: where captures are recorded.
         log: told of every change.
         metrics: counts them.
     """
 
-    def __init__(
-        self, fleet: Fleet, finder: NamespaceFinder, wanted: Wanted, state: StateDirectory, log: Log, metrics: Metrics
-    ) -> None:
+    def __init__(self, fleet: Fleet, means: Means, state: StateDirectory, log: Log, metrics: Metrics) -> None:
         self._fleet = fleet
-        self._finder = finder
-        self._wanted = wanted
+        self._finder = means.finder
+        self._wanted = means.backend
+        self._proc_roots = means.proc_roots
+        self._patience_s = means.patience_s
         self._state = state
         self._log = log
         self._metrics = metrics
@@ -69,6 +89,8 @@ class Captures:
         """How rules are written; None until that had to be decided."""
         self.opened: Callable[[str], None] = lambda uid: None
         """Told of each pod whose namespace is open now and whose listeners the workers have."""
+        self.left: Callable[[], None] = lambda: None
+        """Told whenever a pod has left for good."""
         self.shown: Callable[[], None] = lambda: None
         """Told of each change of a pod's state."""
         self._choosing = trio.Lock()
@@ -89,6 +111,10 @@ class Captures:
             if pod.state in {"pending", "failed"}:
                 yield f"pod {pod.key}: {pod.state}" + (f": {pod.error}" if pod.error else "")
 
+    def leaving(self) -> list[Workload]:
+        """Return the pods that left the mesh and whose last connections the agent still carries."""
+        return [pod.workload for pod in self.pods.values() if pod.release]
+
     def adopt(self, listeners: PodListeners, sockets: Listeners) -> None:
         """Take over the listeners that orphans share; the pod stays as it is until a configuration says otherwise."""
         self._adopted[listeners.uid] = sockets
@@ -99,6 +125,12 @@ class Captures:
         self._workloads = {workload.uid: workload for workload in workloads}
         if self._nursery is not None and not self._ending:
             self._reconcile(self._workloads)
+
+    def look_again(self) -> None:
+        """Look at once for pods that were not there: something changed on this node."""
+        for pod in self.pods.values():
+            if pod.state == "absent":
+                pod.again.set()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -146,11 +178,11 @@ class Captures:
             pod = self.pods.get(uid)
             if pod is None:
                 self._join(workload)
-            elif pod.workload != workload:
+            elif pod.workload != workload or pod.release:
                 pod.workload = workload
                 pod.again.set()
         for uid, pod in self.pods.items():
-            if uid not in wanted:
+            if uid not in wanted and not pod.release:
                 pod.release = True
                 pod.scope.cancel()
         for uid in self._adopted.keys() - self.pods.keys():
@@ -175,12 +207,18 @@ class Captures:
                     try:
                         await self._capture(pod)
                         retry_s = FIRST_RETRY_S
+                    except PodAbsentError as exc:
+                        self._set(pod, "absent", str(exc))
+                        wait_s, retry_s = retry_s, min(retry_s * 2, LONGEST_ABSENCE_S)
                     except (IptablesError, OSError) as exc:
                         self._fail(pod, exc)
                         wait_s, retry_s = retry_s, min(retry_s * 2, LONGEST_RETRY_S)
                     with trio.move_on_after(wait_s):
                         await pod.again.wait()
         finally:
+            if pod.release and not self._ending:
+                with trio.move_on_after(self._patience_s, shield=True):
+                    await self._finish_connections(pod)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + LEAVE_S):
                 await self._leave(pod)
 
@@ -188,25 +226,48 @@ class Captures:
 
     async def _capture(self, pod: Pod) -> None:
         backend = await self._chosen_backend()
-        path = self._finder.find(pod.workload)
         async with pod.busy:
-            if pod.network is not None and pod.path != path:
-                await self._in_thread(pod.network.release)
-                pod.network.close()
-                pod.network = None
-                pod.open = False
-            if pod.network is None:
-                pod.network = await self._in_thread(partial(PodNetwork, pod.workload, path, backend))
-                pod.path = path
-                self._record()
-            await self._give_listeners(pod, pod.network)
+            network = await self._network(pod, backend)
+            await self._give_listeners(pod, network)
             if not pod.open:
                 pod.open = True
                 self.opened(pod.workload.uid)
-            changed = await self._in_thread(partial(pod.network.capture, pod.workload))
-        if pod.state != "captured" or changed:
-            self._log.info("pod-captured", pod=pod.key, backend=backend, changed=changed, netns=str(path))
+            done = await self._in_thread(partial(network.capture, pod.workload))
+        if pod.state != "captured" or done.changed:
+            self._log.info(
+                "pod-captured", pod=pod.key, backend=backend, changed=done.changed, kept=done.kept, netns=network.path
+            )
         self._set(pod, "captured")
+
+    async def _network(self, pod: Pod, backend: BackendName) -> PodNetwork:
+        """Return the pod's namespace as it is now: the one that is held, or a new one where the sandbox was made anew."""
+        try:
+            found = await self._in_thread(partial(self._finder.open, pod.workload))
+        except PodAbsentError:
+            await self._give_up_network(pod, "the pod's sandbox is gone")
+            raise
+        if pod.network is not None and pod.network.identity == found.identity:
+            found.close()
+            return pod.network
+        await self._give_up_network(pod, "the pod has another namespace now")
+        pod.network = PodNetwork(found, backend, self._proc_roots)
+        self._record()
+        return pod.network
+
+    async def _give_up_network(self, pod: Pod, reason: str) -> None:
+        """Let go of a namespace that is no longer the pod's, with everything that was made in it."""
+        network, pod.network = pod.network, None
+        if network is None:
+            return
+        pod.open = False
+        self._withdraw(pod.workload.uid, pod.listeners)
+        pod.listeners = {}
+        try:
+            await self._in_thread(network.release)
+        except (IptablesError, OSError) as exc:
+            self._log.info("namespace-not-released", pod=pod.key, netns=network.path, error=str(exc))
+        network.close()
+        self._log.info("namespace-left", pod=pod.key, netns=network.path, reason=reason)
 
     async def _give_listeners(self, pod: Pod, network: PodNetwork) -> None:
         """See to it that the pod has listeners and every worker has them."""
@@ -214,6 +275,9 @@ class Captures:
         families = await self._in_thread(network.families)
         if uid in self._adopted:
             pod.listeners = self._adopted.pop(uid)
+            if any(namespace_of(sock) != network.identity for sock in pod.listeners.values()):
+                self._withdraw(uid, pod.listeners)  # the pod's sandbox was made anew while no control was there
+                pod.listeners = {}
         if pod.listeners and {family for _, family in pod.listeners} != set(families):
             self._withdraw(uid, pod.listeners)  # a family came or went: a new set, the same for every worker
             pod.listeners = {}
@@ -225,6 +289,22 @@ class Captures:
             self._fleet.changed()
 
     # -- going ------------------------------------------------------------------------------------------------------
+
+    async def _finish_connections(self, pod: Pod) -> None:
+        """Let new connections pass, and those that the agent carries come to their end, until the pod is wanted again."""
+        self._set(pod, "leaving")
+        pod.again = trio.Event()
+        try:
+            while not pod.again.is_set() and not self._ending and pod.network is not None:
+                async with pod.busy:
+                    carried = await self._in_thread(partial(pod.network.carried, pod.workload.addresses))
+                    if not carried:
+                        return
+                    await self._in_thread(pod.network.let_pass)
+                with trio.move_on_after(FINISH_LOOK_S):
+                    await pod.again.wait()
+        except (IptablesError, OSError) as exc:
+            self._log.warning("pod-leaves-at-once", pod=pod.key, error=str(exc), consequence="its connections break")
 
     async def _leave(self, pod: Pod) -> None:
         self._set(pod, "leaving")
@@ -246,6 +326,7 @@ class Captures:
         if not self.pods:
             self._empty.set()
         self._show()
+        self.left()
 
     async def _release(self, pod: Pod, network: PodNetwork) -> None:
         try:
@@ -269,7 +350,7 @@ class Captures:
     async def _release_one(self, path: Path, identity: NamespaceId) -> None:
         try:
             backend = await self._chosen_backend()
-            await self._in_thread(partial(release_left_behind, path, identity, backend))
+            await self._in_thread(partial(release_left_behind, path, identity, backend, self._proc_roots))
             self._log.info("pod-released", netns=str(path), reason="it left the mesh while no control was there")
         except (IptablesError, OSError) as exc:
             self._log.info("pod-gone", netns=str(path), error=str(exc))
@@ -290,7 +371,7 @@ class Captures:
 
     def _record(self) -> None:
         rows = [
-            (pod.workload.uid, str(pod.path), *pod.network.identity)
+            (pod.workload.uid, pod.network.path, *pod.network.identity)
             for pod in self.pods.values()
             if pod.network is not None
         ]

@@ -76,7 +76,7 @@ class Caretaker:
         tell()
 
     def _heal(self, pod: Pod, network: PodNetwork) -> Callable[[], None]:
-        drifts = network.heal()
+        drifts = network.heal(pod.workload.addresses)
 
         def tell() -> None:
             if drifts:

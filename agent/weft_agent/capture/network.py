@@ -1,16 +1,17 @@
-"""One pod's network namespace, as blocking calls: found, checked, captured, looked at, left. Called from threads only.
+"""One pod's network namespace, as blocking calls: captured, looked at, left. Called from threads only.
 
-Theory: a namespace is trusted to be the pod's only if it holds one of the pod's addresses, because paths are reused. It is
-kept open for the pod's life and known by its identity, so that nothing is ever done to another pod's by accident.
+Theory: the namespace was found and checked (`capture.namespaces`). It is kept open for the pod's life and known by its
+identity, so that nothing is ever done to another pod's by accident; each look sees that the pod's address is still there.
 """
 
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
+from weft_agent.capture.namespaces import check_addresses
 from weft_agent.channel.messages import Direction, Family, Role
-from weft_contract.resources import Workload
+from weft_contract.resources import Capture, Workload
 from weft_iptables.backends import Backend, BackendName, Count, Drift, open_backend
 from weft_iptables.errors import NamespaceError
 from weft_iptables.namespaces import Namespace, NamespaceId, open_namespace
@@ -19,61 +20,39 @@ from weft_iptables.sockets import make_listeners, make_stock
 
 Listeners = dict[tuple[Direction, Family], socket.socket]
 
-NAMED_NAMESPACES: Final = Path("/run/netns")
-PROC_ROOTS: Final = (Path("/proc"), Path("/host/proc"))
-"""A container's own has read-only settings; the node's is mounted as the second."""
+
+class Captured(NamedTuple):
+    """What putting rules in force did."""
+
+    changed: bool
+    kept: int
+    """Connections older than the capture that go on around the agent."""
 
 
-class NamespaceFinder(Protocol):
-    """How the namespace of a pod is found."""
-
-    def find(self, workload: Workload) -> Path:
-        """Return a path that opens it.
-
-        Raises:
-            NamespaceError: there is none (yet).
-        """
-
-
-class NamedNamespaces:
-    """Namespaces that the pod's annotation `weft.dev/netns` names, as on plain hosts and in the lab."""
-
-    def __init__(self, directory: Path = NAMED_NAMESPACES) -> None:
-        self._directory = directory
-
-    def find(self, workload: Workload) -> Path:
-        """Return the path below /run/netns."""
-        name = workload.capture.netns
-        if not name:
-            raise NamespaceError("no network namespace is known; annotate the pod with weft.dev/netns")
-        if "/" in name or name in {".", ".."}:
-            raise NamespaceError(f"weft.dev/netns {name!r:.80} is not a name below {self._directory}")
-        return self._directory / name
+EVERYTHING: Final = Capture(
+    exclude_inbound_ports=((0, 65535),), exclude_outbound_networks=("0.0.0.0/0", "::/0")
+)  # fmt: skip
+"""What a pod that has left the mesh excludes."""
 
 
 class PodNetwork:
     """A pod's namespace, open.
 
     Args:
-        workload: the pod.
-        path: of its namespace.
+        namespace: of the pod; owned from now on.
         backend: how rules are written on this node.
-
-    Raises:
-        NamespaceError: it cannot be opened, is the node's own, or is not the pod's.
+        proc_roots: where proc filesystems are mounted; a container's own has read-only settings, so the node's is another.
     """
 
-    def __init__(self, workload: Workload, path: Path, backend: BackendName) -> None:
-        self._namespace: Namespace = open_namespace(path)
-        try:
-            if not any(self._namespace.run(lambda: [_holds(address) for address in workload.addresses])):
-                wanted = ", ".join(workload.addresses) or "none given"
-                raise NamespaceError(f"{path} does not hold the pod's address ({wanted}); it is another pod's")
-        except BaseException:
-            self._namespace.close()
-            raise
-        self._backend: Backend = open_backend(backend, self._namespace, PROC_ROOTS)
+    def __init__(self, namespace: Namespace, backend: BackendName, proc_roots: Sequence[Path]) -> None:
+        self._namespace = namespace
+        self._backend: Backend = open_backend(backend, self._namespace, proc_roots)
         self._plan: CapturePlan | None = None
+
+    @property
+    def path(self) -> str:
+        """A path that led to the namespace."""
+        return self._namespace.path
 
     @property
     def identity(self) -> NamespaceId:
@@ -92,17 +71,25 @@ class PodNetwork:
         """Make sockets to connect with."""
         return make_stock(self._namespace.fd, role, family, count)
 
-    def capture(self, workload: Workload) -> bool:
-        """Put the pod's rules in force, whole or not at all; True: something was changed."""
+    def capture(self, workload: Workload) -> Captured:
+        """Put the pod's rules in force, whole or not at all."""
         found = self._backend.survey()
         keep = self._backend.connections_to_keep() if self._backend.can_keep else ()
         wanted = plan(workload.capture, captured=found.captured, refused=found.refused, keep=keep)
         applied = self._backend.apply(wanted)
         self._plan = wanted
-        return applied.changed
+        return Captured(applied.changed, len(wanted.keep))
 
-    def heal(self) -> Sequence[Drift]:
-        """Compare the rules with the plan and repair them; return what was repaired."""
+    def heal(self, addresses: Sequence[str]) -> Sequence[Drift]:
+        """Compare the rules with the plan and repair them; return what was repaired.
+
+        Args:
+            addresses: the pod's.
+
+        Raises:
+            NamespaceError: none of them is there any more: the pod's sandbox is gone, and somebody else may have them.
+        """
+        check_addresses(self._namespace, addresses)
         return self._backend.repair(self._plan) if self._plan is not None else ()
 
     def counters(self) -> Mapping[Tally, Count]:
@@ -114,6 +101,26 @@ class PodNetwork:
         if self._backend.can_keep and self._plan is not None and self._plan.keep:
             self._backend.prune_keep()
 
+    def let_pass(self) -> None:
+        """Capture no new connection; those that the agent carries go on through it.
+
+        Raises:
+            IptablesError: such rules cannot be had here; what was in force stays.
+        """
+        found = self._backend.survey()
+        keep = self._backend.connections_to_keep() if self._backend.can_keep else ()
+        passing = plan(EVERYTHING, captured=found.captured, refused=found.refused, keep=keep)
+        self._backend.apply(passing)
+        self._plan = passing
+
+    def carried(self, addresses: Sequence[str]) -> int:
+        """Return how many open connections lead through the agent; none where the pod's addresses have left."""
+        try:
+            check_addresses(self._namespace, addresses)
+        except NamespaceError:
+            return 0
+        return self._backend.carried()
+
     def release(self) -> None:
         """Take the rules away and leave nothing behind."""
         self._backend.remove()
@@ -124,28 +131,18 @@ class PodNetwork:
         self._namespace.close()
 
 
-def release_left_behind(path: Path, identity: NamespaceId, backend: BackendName) -> None:
+def release_left_behind(path: Path, identity: NamespaceId, backend: BackendName, proc_roots: Sequence[Path]) -> None:
     """Take away rules that a former control put into a namespace whose pod has left the mesh since.
 
     Args:
         path: where the namespace was.
         identity: what it was known by; another one at the same path is left alone.
         backend: how rules are written on this node.
+        proc_roots: where proc filesystems are mounted.
 
     Raises:
         NamespaceError: it is gone, and its rules with it.
     """
     with open_namespace(path) as namespace:
         if namespace.identity == identity:
-            open_backend(backend, namespace, PROC_ROOTS).remove()
-
-
-def _holds(address: str) -> bool:
-    """Tell whether the address belongs to the namespace of the calling thread: an ordinary socket can be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-    return True
+            open_backend(backend, namespace, proc_roots).remove()

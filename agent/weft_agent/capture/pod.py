@@ -1,7 +1,6 @@
 """What control knows of one pod: its workload, the state of its capture, its open namespace, its listeners."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import trio
@@ -9,7 +8,7 @@ import trio
 from weft_agent.capture.network import Listeners, PodNetwork
 from weft_contract.resources import Workload
 
-CaptureState = Literal["pending", "captured", "failed", "leaving"]
+CaptureState = Literal["pending", "captured", "failed", "absent", "leaving"]
 
 
 @dataclass(slots=True)
@@ -20,8 +19,6 @@ class Pod:
     state: CaptureState = "pending"
     error: str = ""
     network: PodNetwork | None = None
-    path: Path | None = None
-    """Of the namespace that `network` has open."""
     listeners: Listeners = field(default_factory=dict)
     busy: trio.Lock = field(default_factory=trio.Lock)
     """Held while a thread works in the namespace."""

@@ -114,13 +114,23 @@ class SelfTest(_Message, frozen=True, kw_only=True, tag="selftest"):
     """
 
 
+class GateWord(_Message, frozen=True, kw_only=True, tag="gate"):
+    """Answers `AskGate`: whether the pod may start."""
+
+    uid: str
+    waiting: str
+    """Why it has to wait, for people; empty: rules, listeners, certificate and configuration are in place everywhere."""
+
+
 class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
     """Stop accepting, send GOAWAY, finish what is in flight, exit at the deadline."""
 
     timeout_s: float
 
 
-ToWorker: TypeAlias = Hello | Adopted | Update | PodListeners | PodGone | Stock | Keys | KeysGone | SelfTest | Drain
+ToWorker: TypeAlias = (
+    Hello | Adopted | Update | PodListeners | PodGone | Stock | Keys | KeysGone | SelfTest | GateWord | Drain
+)
 
 
 # -- worker to control --------------------------------------------------------------------------------------------
@@ -147,6 +157,12 @@ class NeedStock(_Message, frozen=True, kw_only=True, tag="need"):
     role: Role
     family: Family
     count: int
+
+
+class AskGate(_Message, frozen=True, kw_only=True, tag="ask-gate"):
+    """A pod asks through its own capture whether it may start; answered with `GateWord`."""
+
+    uid: str
 
 
 class Series(_Message, frozen=True, kw_only=True, tag="series"):
@@ -195,7 +211,9 @@ class Report(_Message, frozen=True, kw_only=True, tag="report"):
     detail: str
 
 
-FromWorker: TypeAlias = Ready | Applied | NeedStock | SeriesMade | Adopt | PodListeners | AdoptEnd | Drained | Report
+FromWorker: TypeAlias = (
+    Ready | Applied | NeedStock | AskGate | SeriesMade | Adopt | PodListeners | AdoptEnd | Drained | Report
+)
 
 to_worker_decoder: Final = msgspec.msgpack.Decoder(cast("type[ToWorker]", ToWorker))
 from_worker_decoder: Final = msgspec.msgpack.Decoder(cast("type[FromWorker]", FromWorker))

@@ -186,7 +186,7 @@ class AdminEndpoint:
                 "state": pod.state,
                 "error": pod.error,
                 "identity": pod.workload.identity,
-                "netns": str(pod.path or ""),
+                "netns": pod.network.path if pod.network is not None else "",
                 "listeners": sorted(f"{direction}/{family}" for direction, family in pod.listeners),
             }
             for uid, pod in sorted(self._parts.captures.pods.items(), key=lambda item: item[1].key)

@@ -21,7 +21,7 @@ from weft_agent.channel.messages import Adopted, FromWorker, Hello, Report
 from weft_agent.control.adoption import Orphan
 from weft_agent.control.desired import Desired
 from weft_agent.control.hatchery import Hatchery
-from weft_agent.control.process import NeedsStock, WorkerProcess
+from weft_agent.control.process import Asks, WorkerProcess
 from weft_agent.control.state_directory import StateDirectory
 from weft_agent.control.worker_output import follow_lines, pipe
 from weft_agent.telemetry.counters import CounterPage, new_page
@@ -67,7 +67,7 @@ class Fleet:
         hatchery: where their processes come from.
         state: where they are recorded.
         telemetry: log, metrics, the workers' counters, and where their access log goes.
-        needs_stock: told of their requests for sockets.
+        asks: told of their requests for sockets and of pods that ask at their gate.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Fleet:
         hatchery: Hatchery,
         state: StateDirectory,
         telemetry: Telemetry,
-        needs_stock: NeedsStock,
+        asks: Asks,
     ) -> None:
         self._settings = settings
         self._hatchery = hatchery
@@ -85,7 +85,7 @@ class Fleet:
         self._metrics = telemetry.metrics
         self._pages = telemetry.pages
         self._sink = telemetry.sink
-        self._needs_stock = needs_stock
+        self._asks = asks
         self._buckets_fd = memfd.shared("weft-buckets", BUCKETS_BYTES)
         self._slots: dict[int, WorkerProcess] = {}
         self._surplus: list[WorkerProcess] = []
@@ -289,7 +289,7 @@ class Fleet:
 
     def _worker(self, slot: int, pid: int, pidfd: int, link: Link[FromWorker], counters_fd: int) -> WorkerProcess:
         page = WorkerPage(CounterPage(counters_fd))
-        worker = WorkerProcess(slot, pid, pidfd, link, page, self._log, self._needs_stock)
+        worker = WorkerProcess(slot, pid, pidfd, link, page, self._log, self._asks)
         worker.told = self._note_applied
         return worker
 

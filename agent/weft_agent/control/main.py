@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,20 +17,25 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from weft_agent.capture.captures import Captures
-from weft_agent.capture.network import Listeners, NamedNamespaces
+from weft_agent.capture.captures import Captures, Means
+from weft_agent.capture.namespaces import PROC, NodeNamespaces
+from weft_agent.capture.network import Listeners
 from weft_agent.capture.stockroom import Stockroom
-from weft_agent.channel.messages import NeedStock
+from weft_agent.channel.messages import AskGate, GateWord, NeedStock
 from weft_agent.control.adoption import Adoption, Orphan
 from weft_agent.control.config_files import ConfigFiles
 from weft_agent.control.config_source import Config, ConfigSource
+from weft_agent.control.desired import Entries
 from weft_agent.control.endpoints import AdminEndpoint, MetricsEndpoint, Parts
 from weft_agent.control.fleet import Fleet, FleetSettings, Telemetry
+from weft_agent.control.gatekeeper import Gatekeeper
 from weft_agent.control.hatchery import Hatchery
 from weft_agent.control.health import Health
 from weft_agent.control.http_server import serve
 from weft_agent.control.identities import Identities
+from weft_agent.control.members import Membership
 from weft_agent.control.process import WorkerProcess
+from weft_agent.control.roster import Members
 from weft_agent.control.selftest import SelfTests, make_listener
 from weft_agent.control.settings import Address, Settings
 from weft_agent.control.state_directory import StateDirectory
@@ -39,6 +44,7 @@ from weft_agent.telemetry.metrics import Metrics
 from weft_agent.telemetry.pages import Pages
 from weft_agent.telemetry.sink import Sink
 from weft_contract.limits import DEFAULT_LIMITS, Limits
+from weft_contract.resources.document import resource_key
 
 if TYPE_CHECKING:
     from weft_agent.operator_client.plane import OperatorPlane
@@ -89,8 +95,12 @@ class Control:
         )
         self._hatchery = Hatchery(worker_argv, state, log)
         telemetry = Telemetry(log, metrics, self._pages, sink)
-        self._fleet = Fleet(fleet_settings, self._hatchery, state, telemetry, self._need)
-        self._captures = Captures(self._fleet, NamedNamespaces(), settings.backend, state, log, metrics)
+        self._fleet = Fleet(fleet_settings, self._hatchery, state, telemetry, self._asked)
+        finder = NodeNamespaces(settings.proc, settings.netns_dir)
+        means = Means(
+            finder, settings.backend, tuple(dict.fromkeys((PROC, settings.proc))), self._limits.drain_timeout_s
+        )
+        self._captures = Captures(self._fleet, means, state, log, metrics)
         self._stockroom = Stockroom(self._captures.pods, self._fleet.desired.pods, log, metrics)
         self._operator = self._operator_plane()
         self._config = self._config_source()
@@ -98,15 +108,17 @@ class Control:
         if self._operator is not None:
             self._operator.certificates.stored = self._identities.reload
             self._captures.shown = self._operator.pods_changed
+        self._gatekeeper = Gatekeeper(self._fleet, self._captures.pods)
+        self._membership = Membership(settings, self._apply, log, metrics)
         self._selftests = SelfTests(metrics)
-        self._health = Health(
-            self._fleet, self._config, self._captures.missing, self._identity_warnings, self._selftests, log
-        )
+        self._health = Health(self._fleet, self._config, self._captures.missing, self._warnings, self._selftests, log)
         self._in_charge: list[trio.CancelScope] = []
         self._stopping = trio.Event()
         self._stop_now = trio.Event()
         self._fleet.joined = self._worker_joined
         self._captures.opened = self._pod_opened
+        self._captures.left = self._pod_left
+        self._members = Members()
 
     def _operator_plane(self) -> "OperatorPlane | None":
         settings = self._settings
@@ -131,11 +143,6 @@ class Control:
             return self._operator.stream
         assert settings.config is not None, "settings have one source"
         return ConfigFiles(settings.config, settings.node, self._state.path, self._log, self._metrics)
-
-    def _identity_warnings(self) -> Iterable[str]:
-        yield from self._identities.warnings()
-        if self._operator is not None:
-            yield from self._operator.warnings()
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -169,7 +176,8 @@ class Control:
             nursery.start_soon(self._fleet.run, orphans)
             nursery.start_soon(self._captures.run)
             nursery.start_soon(self._stockroom.run)
-            nursery.start_soon(self._while_in_charge, partial(self._config.run, self._apply))
+            nursery.start_soon(self._while_in_charge, partial(self._config.run, self._configured))
+            nursery.start_soon(self._while_in_charge, self._membership.run)
             nursery.start_soon(self._while_in_charge, self._identities.run)
             if self._operator is not None:
                 nursery.start_soon(self._while_in_charge, self._operator.run)
@@ -192,15 +200,30 @@ class Control:
                 by_kind: Listeners = dict(zip(listeners.listeners, sockets, strict=True))
                 self._captures.adopt(listeners, by_kind)
 
-    def _apply(self, config: Config) -> None:
-        desired = self._fleet.desired
-        desired.generation += 1
-        desired.entries = config.entries
-        self._fleet.changed()
-        self._identities.want(frozenset(workload.identity for workload in config.workloads))
-        self._captures.want(config.workloads)
+    def _configured(self, config: Config) -> None:
+        self._membership.configured(config)
         if self._operator is not None:
             self._operator.want(config)
+
+    def _apply(self, members: Members) -> None:
+        self._members = members
+        self._captures.want((*members.told, *members.untold))
+        self._captures.look_again()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell workers what there is; a pod that is leaving keeps what was told of it until its connections are over."""
+        members, desired = self._members, self._fleet.desired
+        leaving = {resource_key(workload): workload for workload in self._captures.leaving()}
+        desired.generation += 1
+        desired.entries = kept(members.entries, desired.entries, leaving)
+        self._gatekeeper.configured(members.told)
+        self._fleet.changed()
+        self._identities.want(frozenset(workload.identity for workload in (*members.told, *leaving.values())))
+
+    def _pod_left(self) -> None:
+        if self._members.entries is not None and self._fleet.desired.entries != self._members.entries:
+            self._tell()
 
     async def _drain(self) -> None:
         self._log.info("draining", timeout_s=self._limits.drain_timeout_s)
@@ -241,6 +264,12 @@ class Control:
             worker.kill()
         scope.cancel()
 
+    def _warnings(self) -> Iterator[str]:
+        yield from self._membership.warnings()
+        yield from self._identities.warnings()
+        if self._operator is not None:
+            yield from self._operator.warnings()
+
     # -- what happens ---------------------------------------------------------------------------------------------
 
     def _worker_joined(self, worker: WorkerProcess) -> None:
@@ -251,12 +280,16 @@ class Control:
             self._stockroom.first(worker, uid)
 
     def _pod_opened(self, uid: str) -> None:
+        self._membership.look_at_node()
         self._stockroom.opened(uid)
         for worker in self._fleet.workers:
             self._stockroom.first(worker, uid)
 
-    def _need(self, worker: WorkerProcess, need: NeedStock) -> None:
-        self._stockroom.need(worker, need)
+    def _asked(self, worker: WorkerProcess, question: NeedStock | AskGate) -> None:
+        if isinstance(question, NeedStock):
+            self._stockroom.need(worker, question)
+        else:
+            worker.send(GateWord(uid=question.uid, waiting=self._gatekeeper.waiting(question.uid)))
 
     async def _obey_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -272,6 +305,14 @@ class Control:
     async def _hold_lifeline(self, lifeline: int) -> None:
         await trio.lowlevel.wait_readable(lifeline)
         raise KeeperGoneError("the keeper died; workers and rules stay for the next control")
+
+
+def kept(entries: Entries | None, before: Entries | None, keys: Iterable[str]) -> Entries | None:
+    """Return entries, with those of certain keys as they were before where there are none now."""
+    if entries is None or before is None:
+        return entries
+    left = {key: before[key] for key in keys if key in before and key not in entries}
+    return {**entries, **left} if left else entries
 
 
 def limits_with(overrides: Mapping[str, float]) -> Limits:

@@ -18,6 +18,7 @@ from weft_agent.channel.messages import (
     Adopt,
     AdoptEnd,
     Applied,
+    AskGate,
     Drain,
     Drained,
     FromWorker,
@@ -44,7 +45,7 @@ GOODBYE_S: Final = 2.0
 REPORTS_PER_S: Final = 5.0
 REPORTS_BURST: Final = 50.0
 
-NeedsStock = Callable[["WorkerProcess", NeedStock], None]
+Asks = Callable[["WorkerProcess", NeedStock | AskGate], None]
 
 
 class WorkerProcess:
@@ -57,7 +58,7 @@ class WorkerProcess:
         link: the channel; owned from now on.
         page: its counters.
         log: told of what it reports.
-        needs_stock: told of its requests for sockets.
+        asks: told of its requests for sockets and of pods that ask at their gate.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class WorkerProcess:
         link: Link[FromWorker],
         page: WorkerPage,
         log: Log,
-        needs_stock: NeedsStock,
+        asks: Asks,
     ) -> None:
         self.slot = slot
         self.pid = pid
@@ -86,7 +87,7 @@ class WorkerProcess:
         self._pidfd = pidfd
         self._pump = Pump(link, self._handle)
         self._log = log
-        self._needs_stock = needs_stock
+        self._asks = asks
         self._reports = 0.0
         self._reported_s = 0.0
         self._told: dict[str, str] | None = None
@@ -216,8 +217,8 @@ class WorkerProcess:
                 self._set_state("loading")
             case Applied(generation=generation, refused=refused):
                 self._applied(generation, refused)
-            case NeedStock() as need:
-                self._needs_stock(self, need)
+            case NeedStock() | AskGate() as question:
+                self._asks(self, question)
             case SeriesMade(series=series):
                 self.page.add(series)
             case Report() as report:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from weft_agent.kubernetes.account import MOUNTED, Account, AccountError
 from weft_contract.limits import DEFAULT_LIMITS, Limits
 from weft_contract.ports import HEALTH_PORT, METRICS_PORT, STREAM_PORT
 
@@ -85,6 +86,14 @@ class Settings:
     metrics_address: Address = Address("::", METRICS_PORT)
     log_format: LogFormat = "json"
     log_level: LogLevel = "info"
+    proc: Path = Path("/proc")
+    """Where the node's proc filesystem is mounted; its processes tell which namespace is which pod's."""
+    netns_dir: Path = Path("/run/netns")
+    """Directory of the node's named network namespaces."""
+    kubernetes: str = ""
+    """API server at which the pods of this node are watched: `in-cluster` or `https://HOST:PORT`; empty: none is."""
+    kubernetes_account: Path = MOUNTED
+    """Directory with the `token` and `ca.crt` to use there."""
     remove_capture_on_exit: bool = False
     """False: rules outlive the agent, so a restart refuses instead of letting pass."""
     stand_by: bool = False
@@ -128,6 +137,10 @@ def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
         "metrics_address": reader.optional("metrics-address", _address, Address("::", METRICS_PORT)),
         "log_format": reader.optional("log-format", _one_of("json", "text"), "json"),
         "log_level": reader.optional("log-level", _one_of("debug", "info", "warning", "error"), "info"),
+        "proc": reader.optional("proc", _directory, Path("/proc")),
+        "netns_dir": reader.optional("netns-dir", _directory, Path("/run/netns")),
+        "kubernetes": reader.optional("kubernetes", _api_server, ""),
+        "kubernetes_account": reader.optional("kubernetes-account", _directory, MOUNTED),
         "remove_capture_on_exit": reader.optional("remove-capture-on-exit", _flag, False),
         "stand_by": reader.optional("stand-by", _flag, False),
         "limits": reader.optional("limit", _limits, dict[str, float]()),
@@ -212,6 +225,15 @@ def _directory(text: str) -> Path:
     if "\0" in text or "," in text:
         raise ValueError("not usable as a path")
     return Path(os.path.abspath(text))
+
+
+def _api_server(text: str) -> str:
+    if text:
+        try:
+            Account.at(text, MOUNTED, os.environ)
+        except AccountError as exc:
+            raise ValueError(str(exc)) from exc
+    return text
 
 
 def _workers(text: str) -> int:

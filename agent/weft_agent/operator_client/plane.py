@@ -115,7 +115,7 @@ class OperatorPlane:
 def pods_report(pods: Mapping[str, Pod]) -> Pods:
     """Return what the operator is told of this node's pods."""
     captured = sorted(pod.key for pod in pods.values() if pod.state == "captured")
-    waiting = sorted((pod.key, _why(pod)) for pod in pods.values() if pod.state in {"pending", "failed"})
+    waiting = sorted((pod.key, _why(pod)) for pod in pods.values() if pod.state in {"pending", "failed", "absent"})
     return Pods(captured=tuple(captured), waiting=tuple(waiting))
 
 

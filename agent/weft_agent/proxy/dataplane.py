@@ -16,6 +16,7 @@ import trio
 from weft_agent.channel.messages import (
     Applied,
     Family,
+    GateWord,
     Hello,
     Keys,
     KeysGone,
@@ -128,6 +129,14 @@ class DataPlane:
         self._context.reactor.refresh()
         pod.add_stock(stock.role, stock.family, list(sockets))
         self._context.reactor.settle()
+
+    def gate(self, word: GateWord) -> None:
+        """Answer those who asked at a pod's gate."""
+        pod = self._context.pods.get(word.uid)
+        if pod is not None:
+            self._context.reactor.refresh()
+            pod.gate.word(word)
+            self._context.reactor.settle()
 
     def keys(self, keys: Keys, key_fd: int) -> None:
         """Take a workload certificate."""

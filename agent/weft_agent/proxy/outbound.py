@@ -12,6 +12,7 @@ from typing import Final
 
 from weft_agent.proxy.context import Context
 from weft_agent.proxy.detecting import Detecting
+from weft_agent.proxy.gate import GATES
 from weft_agent.proxy.http1 import Session
 from weft_agent.proxy.meter import Party
 from weft_agent.proxy.opaque import OpaqueFlow, View
@@ -21,7 +22,7 @@ from weft_agent.proxy.reaching import Failure, Reach, Reached
 from weft_agent.proxy.tunnel_client import TunnelPool
 from weft_agent.reactor import Buffer, TcpEnd, Timer
 from weft_contract.limits import KIB
-from weft_contract.ports import CAPTURE_PORTS
+from weft_contract.ports import CAPTURE_PORTS, HEALTH_PORT
 from weft_contract.resources import Endpoint
 from weft_core.balance import pick, state_of
 from weft_core.decision import Denied
@@ -52,6 +53,9 @@ class OutboundDoor:
         context, pod = self._context, self._pod
         end = TcpEnd(context.reactor, sock, context.limits, downstream=True)
         address, port = sock.getsockname()[:2]
+        if port == HEALTH_PORT and (address, port) in GATES:
+            pod.gate.accepted(end)
+            return
         try:
             if port in CAPTURE_PORTS:
                 raise CaptureLoopError(f"pod {pod.key} dialled the capture port {port}")

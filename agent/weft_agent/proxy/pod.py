@@ -5,8 +5,9 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from weft_agent.channel.messages import Family, NeedStock, Role
+from weft_agent.channel.messages import AskGate, Family, NeedStock, Role
 from weft_agent.proxy.backports import BackPorts
+from weft_agent.proxy.gate import GateDesk
 from weft_agent.proxy.http1.upstream import Upstream
 from weft_agent.proxy.meter import Party, party_of
 from weft_agent.proxy.stock import Stock, Taker
@@ -34,12 +35,18 @@ class Pod:
     """
 
     __slots__ = (
-        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gone",
-        "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid",
+        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gate",
+        "gone", "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid",
     )  # fmt: skip
 
     def __init__(
-        self, key: str, uid: str, reactor: Reactor, limits: Limits, ask: Callable[[NeedStock], None], rng: Random
+        self,
+        key: str,
+        uid: str,
+        reactor: Reactor,
+        limits: Limits,
+        ask: Callable[[NeedStock | AskGate], None],
+        rng: Random,
     ) -> None:
         self.key = key
         self.uid = uid
@@ -48,6 +55,7 @@ class Pod:
         self._ask = ask
         self._stocks: dict[tuple[Role, Family], Stock] = {}
         self.back_ports = BackPorts(rng)
+        self.gate = GateDesk(uid, reactor, ask)
         self.listeners: list[Listener] = []
         self.table: WorkloadTable | None = None
         self.party = Party()
@@ -141,6 +149,7 @@ class Pod:
 
     def reorder(self) -> None:
         """Ask a new control for what the old one still owed."""
+        self.gate.reorder()
         for stock in self._stocks.values():
             stock.reorder()
 
@@ -166,6 +175,7 @@ class Pod:
         """Give up everything that is not a live connection."""
         self.gone = True
         self.stop_accepting()
+        self.gate.close()
         for stock in self._stocks.values():
             stock.close()
         self._stocks.clear()

@@ -175,7 +175,7 @@ _ALL: Final = (
     Family(
         name="weft_capture_state",
         kind="gauge",
-        help="1 for the state a pod's capture is in: pending, captured, failed, leaving.",
+        help="1 for the state a pod's capture is in: pending, captured, failed, absent, leaving.",
         labels=(*_POD, "state"),
         owner="control",
     ),
@@ -297,6 +297,19 @@ _ALL: Final = (
         kind="gauge",
         help="Time the worker took from its start until it had the configuration applied.",
         labels=("worker",),
+        owner="control",
+    ),
+    Family(
+        name="weft_pod_watch_connected",
+        kind="gauge",
+        help="1 while the pods of this node are watched at the API server, 0 while that fails.",
+        owner="control",
+    ),
+    Family(
+        name="weft_pod_watch_errors_total",
+        kind="counter",
+        help="Failures of that watch, by why: account, connection, refused, expired, object.",
+        labels=("reason",),
         owner="control",
     ),
     Family(

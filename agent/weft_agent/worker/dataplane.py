@@ -11,6 +11,8 @@ from typing import Protocol
 
 from weft_agent.channel.messages import (
     Applied,
+    AskGate,
+    GateWord,
     Hello,
     Keys,
     KeysGone,
@@ -26,7 +28,7 @@ from weft_agent.telemetry.access_log import AccessLog
 from weft_agent.telemetry.series import SeriesTable
 from weft_agent.worker.buckets import Buckets
 
-Send = Callable[[NeedStock | Report], None]
+Send = Callable[[NeedStock | AskGate | Report], None]
 """Sends a message to control; never waits, and is harmless while control is away."""
 
 ResourceEntry = tuple[str, str, bytes]
@@ -50,6 +52,9 @@ class DataPlane(Protocol):
 
     def stock(self, stock: Stock, sockets: Sequence[socket.socket]) -> None:
         """Take in prepared sockets."""
+
+    def gate(self, word: GateWord) -> None:
+        """Answer everybody who asked at a pod's gate."""
 
     def keys(self, keys: Keys, key_fd: int) -> None:
         """Take a workload certificate; its private key is the PEM in `key_fd`, which the data plane closes.

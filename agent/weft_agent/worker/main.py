@@ -27,6 +27,7 @@ from weft_agent.channel.messages import (
     Drain,
     Drained,
     FromWorker,
+    GateWord,
     Hello,
     Keys,
     KeysGone,
@@ -226,6 +227,8 @@ class Worker:
                 self._plane.pod_gone(message)
             case Stock():
                 self._plane.stock(message, _sockets(fds))
+            case GateWord():
+                self._plane.gate(message)
             case SelfTest():
                 self._plane.selftest(_sockets(fds)[0])
             case Drain():

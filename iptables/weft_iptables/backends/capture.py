@@ -125,6 +125,10 @@ class Backend:
         passing = excluded(self._plan.sets, direct) if self._plan is not None else frozenset()
         return passing.union(filter(self._rules.kept(), direct))
 
+    def carried(self) -> int:
+        """Return how many open connections of the pod lead through the agent."""
+        return len(self._run(diag.carried_connections))
+
     # -- the capture --------------------------------------------------------------------------------------------------
 
     def apply(self, plan: CapturePlan) -> Applied:

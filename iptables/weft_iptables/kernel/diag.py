@@ -31,18 +31,29 @@ _ends = struct.Struct(">HH16s16s")
 
 def direct_connections() -> frozenset[Connection]:
     """Return the pod's connections that nothing of the agent is part of, those over the loopback device left out."""
-    everything: dict[Connection, int] = {}
-    with Netlink(NETLINK_SOCK_DIAG) as netlink:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            payload = _request.pack(family, socket.IPPROTO_TCP, 0, _OPEN_STATES, bytes(48))
-            for _, message in netlink.dump(_BY_FAMILY, payload):
-                connection, mark = _decode(message)
-                everything[connection] = mark
+    everything = _everything()
     return frozenset(
         connection
         for connection, mark in everything.items()
         if mark & MARK_MASK not in _AGENT_MARKS and connection.twin not in everything
     )
+
+
+def carried_connections() -> frozenset[Connection]:
+    """Return the connections in the namespace that the agent holds an end of, or that the application accepted from it."""
+    return frozenset(connection for connection, mark in _everything().items() if mark & MARK_MASK in _AGENT_MARKS)
+
+
+def _everything() -> dict[Connection, int]:
+    """Return every open connection and its mark."""
+    found: dict[Connection, int] = {}
+    with Netlink(NETLINK_SOCK_DIAG) as netlink:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            payload = _request.pack(family, socket.IPPROTO_TCP, 0, _OPEN_STATES, bytes(48))
+            for _, message in netlink.dump(_BY_FAMILY, payload):
+                connection, mark = _decode(message)
+                found[connection] = mark
+    return found
 
 
 def _decode(message: bytes) -> tuple[Connection, int]:

@@ -86,3 +86,25 @@ def test_help_starts_without_the_weight_of_the_agent() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     ).stdout
     assert not {"trio", "ssl", "pyroute2", "prometheus_client", "msgspec"} & set(out.split())
+
+
+def test_the_gate_is_told_what_it_lacks(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["gate"], environment={}) == 78
+    assert "WEFT_POD_UID" in capfd.readouterr().err
+
+
+def test_the_gate_starts_from_the_standard_library_alone() -> None:
+    """It runs in front of every pod: what it imports is what every pod's start waits for."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from weft_agent.__main__ import main\n"
+        "status = main(['gate'], {})\n"
+        "print(status, *sorted(name for name in sys.modules if name.startswith('weft') or name in ('argparse', 'msgspec')))"
+    )
+    agent = Path(__file__).resolve().parents[3] / "agent"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, str(agent)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        "78", "weft_agent", "weft_agent.__main__", "weft_agent.gate", "weft_agent.gate.wait", "weft_contract",
+        "weft_contract.gate", "weft_contract.ports",
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ import trio.testing
 from weft_agent.channel import Link
 from weft_agent.channel.messages import (
     Applied,
+    AskGate,
     Drain,
     FromWorker,
     Keys,
@@ -47,7 +48,7 @@ class Rig:
         self.link: Link[ToWorker] = Link(a, to_worker_decoder)
         self.key = os.memfd_create("key")
         self.listener = socket.socket()
-        self.needs: list[NeedStock] = []
+        self.needs: list[NeedStock | AskGate] = []
         self.lines: list[bytes] = []
         fd = new_page(0)
         page = WorkerPage(CounterPage(fd))

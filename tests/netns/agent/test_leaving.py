@@ -1,0 +1,121 @@
+"""Pods that join and leave the mesh while they are at work: no connection is cut on either way, for as long as we wait."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from weft_agent.__main__ import CONTROL
+from weft_contract.resources import InboundPort
+from weft_testing.agent_process import until
+from weft_testing.capture_world import PORT, Echo, dial, greeting
+from weft_testing.served_node import ServedNode
+
+pytestmark = pytest.mark.netns
+
+FLAGS = ("--limit", "drain_timeout_s=3")
+
+
+class Talk:
+    """A connection to the server's application that is used now and then."""
+
+    def __init__(self, node: ServedNode, family: int = 4) -> None:
+        address = node.server.address(4 if family == 4 else 6)
+        self._sock: socket.socket = dial(node.client, address, PORT)
+        self.peer = greeting(self._sock)["peer"]
+
+    def goes_on(self) -> bool:
+        self._sock.sendall(b"still there")
+        return self._sock.recv(100) == b"still there"
+
+    def is_over(self) -> bool:
+        try:
+            self._sock.sendall(b"?")
+            return not self._sock.recv(100)
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+@pytest.fixture(params=["nft", "iptables"])
+def node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ServedNode]:
+    with ServedNode(tmp_path, control=CONTROL, arguments=(*FLAGS, "--backend", str(request.param))) as made:
+        echo = Echo(made.server, PORT)
+        yield made
+        echo.close()
+
+
+def join(node: ServedNode) -> None:
+    node.configure(node.workload(node.server, ports=(InboundPort(port=PORT, protocol="tcp"),)))
+    node.agent.until_ready()
+
+
+def rules(node: ServedNode) -> str:
+    return node.server.shell("nft list ruleset; iptables-legacy-save 2>/dev/null; true")
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_connections_older_than_the_capture_go_on_and_new_ones_are_captured(node: ServedNode, family: int) -> None:
+    old = Talk(node, family)
+    join(node)
+    assert old.goes_on()
+    new = Talk(node, family)
+    assert new.goes_on()
+    assert node.agent.until_event("pod-captured")["kept"] >= 1
+    until(lambda: node.agent.metric("weft_connections_active", direction="inbound") == 1, "only the new one is carried")
+    for talk in (old, new):
+        talk.close()
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_pod_that_leaves_keeps_its_connections_until_they_end(node: ServedNode, family: int) -> None:
+    join(node)
+    carried = Talk(node, family)
+    assert carried.goes_on()
+    node.configure()
+    until(lambda: node.pod_state("server")["state"] == "leaving", "the pod leaves")
+    assert carried.goes_on()
+
+    def passes() -> bool:
+        with dial(node.client, node.server.address(4 if family == 4 else 6), PORT) as sock:
+            return sock.getpeername()[1] == PORT and bool(greeting(sock)) and not counted()
+
+    def counted() -> bool:
+        return node.agent.metric("weft_connections_active", direction="inbound") > 1
+
+    until(passes, "new connections go past the agent")
+    assert carried.goes_on()
+    carried.close()
+    until(lambda: not node.pod_state("server"), "the pod is gone when its last connection is")
+    assert "weft" not in rules(node)
+    direct = Talk(node, family)
+    assert direct.goes_on()
+    direct.close()
+
+
+def test_a_connection_that_never_ends_is_waited_for_only_so_long(node: ServedNode) -> None:
+    join(node)
+    carried = Talk(node)
+    node.configure()
+    until(lambda: node.pod_state("server")["state"] == "leaving", "the pod leaves")
+    until(lambda: not node.pod_state("server"), "the pod is gone all the same", patience_s=10)
+    assert "weft" not in rules(node)
+    assert carried.is_over()
+    carried.close()
+
+
+def test_a_pod_that_changes_its_mind_is_captured_again(node: ServedNode) -> None:
+    join(node)
+    carried = Talk(node)
+    node.configure()
+    until(lambda: node.pod_state("server")["state"] == "leaving", "the pod leaves")
+    join(node)
+    assert node.pod_state("server")["state"] == "captured"
+    new = Talk(node)
+    assert new.goes_on()
+    until(lambda: node.agent.metric("weft_connections_active", direction="inbound") >= 1, "it is captured")
+    for talk in (carried, new):
+        talk.close()
