@@ -14,6 +14,7 @@ from weft_operator.compile.authorization import asks_http, compile_authorization
 from weft_operator.compile.rate_limits import compile_rate_limit
 from weft_operator.compile.results import ACCEPTED, ObjectResult, Verdict
 from weft_operator.compile.scopes import Scope, ScopeFinder, missing_problems
+from weft_operator.compile.services import OPAQUE_PROTOCOLS
 from weft_operator.compile.view import ClusterView
 
 PortsOfPolicy = Mapping[str, frozenset[int] | None]
@@ -137,16 +138,13 @@ def rate_limit_resource(policy: objects.RateLimitPolicy, broken: str | None) -> 
     return resource
 
 
-def _member_key(item: tuple[str, frozenset[int] | None]) -> str:
-    return item[0]
-
-
 def _opaque_places(finder: ScopeFinder, scope: Scope) -> Iterator[str]:
     """Name the Service ports declared as TCP or TLS that a policy meets, each once, by member."""
     seen: set[str] = set()
-    for member_key, ports in sorted(scope.ports.items(), key=_member_key):
-        for lead in finder.services.leads.get(member_key, ()):
+    for member_key in sorted(scope.ports.keys() & finder.services.opaque):
+        ports = scope.ports[member_key]
+        for lead in finder.services.leads[member_key]:
             place = f"{lead.service}:{lead.service_port}"
-            if place not in seen and (ports is None or lead.pod_port in ports) and lead.protocol in ("tcp", "tls"):
+            if place not in seen and (ports is None or lead.pod_port in ports) and lead.protocol in OPAQUE_PROTOCOLS:
                 seen.add(place)
                 yield place

@@ -6,9 +6,10 @@ there. Members whose address no Endpoints resource has with their identity (not 
 at all) go to `Peers`, so that a call by pod IP is authenticated whatever became of the Service.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 
 from weft_contract import objects
 from weft_contract.labels import SLICE_SERVICE_LABEL, ZONE_LABEL
@@ -46,6 +47,9 @@ class ResolvedService:
     problems: tuple[Problem, ...]
 
 
+OPAQUE_PROTOCOLS: Final = frozenset({"tcp", "tls"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """All Services of the cluster, resolved."""
@@ -58,6 +62,13 @@ class Services:
     behind: Mapping[str, tuple[tuple[str, Lead], ...]]
     """By Service: member keys with what leads to them."""
     problems: tuple[Problem, ...]
+    opaque: Set[str] = frozenset()
+    """Keys of the members that a port declared as TCP or TLS leads to: few, whatever the mesh."""
+
+
+def is_opaque(leads: Iterable[Lead]) -> bool:
+    """Whether any of these ports was declared as TCP or TLS."""
+    return any(lead.protocol in OPAQUE_PROTOCOLS for lead in leads)
 
 
 def resolve_services(view: ClusterView, members: Members, index: PodFinder) -> Services:
@@ -73,6 +84,7 @@ def resolve_services(view: ClusterView, members: Members, index: PodFinder) -> S
         endpoints={key: resolved.endpoints for key, resolved in found.items()},
         leads={key: tuple(sorted(leads[key], key=lead_order)) for key in sorted(leads)},
         behind={key: tuple(sorted(resolved.leads, key=behind_order)) for key, resolved in found.items()},
+        opaque=frozenset(key for key, found_leads in leads.items() if is_opaque(found_leads)),
         problems=tuple(problem for resolved in found.values() for problem in resolved.problems),
     )
 

@@ -14,6 +14,7 @@ from weft_operator.compile.services import (
     Services,
     behind_order,
     canonical_address,
+    is_opaque,
     is_service,
     lead_order,
     node_zones,
@@ -55,6 +56,7 @@ class ServiceStage:
         self.behind: dict[str, tuple[tuple[str, Lead], ...]] = {}
         self.zones: dict[str, str] = {}
         self._leads: dict[str, set[Lead]] = {}
+        self._opaque: set[str] = set()
         self._resolved: dict[str, ResolvedService] = {}
         self._slices: dict[str, dict[str, EndpointSlice]] = {}
         self._selectors: dict[tuple[str, str, str], set[str]] = {}
@@ -66,7 +68,12 @@ class ServiceStage:
     def services(self) -> Services:
         """All, for the compiler's functions; it changes with the stage."""
         return Services(
-            services=self.resources, endpoints=self.endpoints, leads=self.leads, behind=self.behind, problems=()
+            services=self.resources,
+            endpoints=self.endpoints,
+            leads=self.leads,
+            behind=self.behind,
+            problems=(),
+            opaque=self._opaque,
         )
 
     def update(
@@ -182,6 +189,9 @@ class ServiceStage:
             found.leads.add(member_key)
 
     def _sort_leads(self, member_key: str) -> None:
+        self._opaque.discard(member_key)
+        if is_opaque(self._leads[member_key]):
+            self._opaque.add(member_key)
         if self._leads[member_key]:
             self.leads[member_key] = tuple(sorted(self._leads[member_key], key=lead_order))
         else:
