@@ -15,7 +15,7 @@ PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick fuzz images cluster cluster-down demo-kubernetes conformance clean
+.PHONY: help setup demo test lint types unit perf perf-quick perf-control fuzz images cluster cluster-down demo-kubernetes conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ perf: $(VENV)/.ready  ## compare with Envoy, all scenarios (ARGS="--json FILE")
 perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
 	$(call packages,$(PACKAGES_PERF))
 	@$(BIN)/python perf/run.py --quick $(ARGS)
+
+perf-control: $(VENV)/.ready  ## the control plane with 5 000 Services and 200 nodes (ARGS="--json FILE")
+	@$(BIN)/python -m perf.control $(ARGS)
 
 fuzz: $(VENV)/.ready  ## fuzz the parsers of hostile bytes (ARGS="--seconds 600")
 	@$(BIN)/python tests/conformance/fuzz.py $(ARGS)
