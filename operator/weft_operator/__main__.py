@@ -58,7 +58,6 @@ async def _run(settings: "Settings") -> int:
     from weft_operator.ca import CaError
     from weft_operator.server.listen import ListenError
     from weft_operator.server.logs import configure_logs
-    from weft_operator.server.own_authority import load_own_authority
     from weft_operator.server.replica import Replica
 
     configure_logs(settings.log_format, settings.log_level)
@@ -70,7 +69,7 @@ async def _run(settings: "Settings") -> int:
     access = Kubeconfig(settings.kubeconfig, settings.context) if settings.kubeconfig else InCluster()
     try:
         async with ApiServer(access) as api:
-            await Replica(settings, access, api, load_own_authority).run(stop)
+            await Replica(settings, access, api).run(stop)
     except (AccessError, CaError, ListenError) as exc:
         log.error("cannot run", why=str(exc))
         return EXIT_ERROR

@@ -30,6 +30,8 @@ class Gauges:
     """Objects whose status waits to be looked at."""
     certificates: Callable[[], Iterable[tuple[str, float]]]
     """Name and end (seconds since 1970) of certificates that must be renewed in time."""
+    alarms: Callable[[], Iterable[str]]
+    """Names of what is about to go wrong with the authority."""
 
 
 class CompileMetrics:
@@ -93,6 +95,12 @@ class StateCollector(Collector):
         for name, not_after in self._gauges.certificates():
             ends.add_metric([name], not_after)
         yield ends
+        alarms = GaugeMetricFamily(
+            f"{PREFIX}_authority_alarm", "1: somebody should look at the certificate authority.", labels=["alarm"]
+        )
+        for name in self._gauges.alarms():
+            alarms.add_metric([name], 1.0)
+        yield alarms
 
 
 def make_registry() -> CollectorRegistry:

@@ -16,7 +16,7 @@ ends nothing.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -25,17 +25,22 @@ from aiohttp import web
 from weft_contract.objects import Mesh
 from weft_operator.access import Access
 from weft_operator.apiserver import ApiServer
-from weft_operator.ca import Authority
 from weft_operator.compile import ClusterView
 from weft_operator.compile.settings import read_settings
 from weft_operator.compile.view import ObjectKey
 from weft_operator.controllers.run import Surroundings
-from weft_operator.distribution import Hub, HubMetrics, StreamEndpoint
+from weft_operator.distribution import (
+    Hub,
+    HubMetrics,
+    Kinship,
+    Peers,
+    StandingEndpoint,
+    StreamEndpoint,
+    lacking_roots,
+)
 from weft_operator.identity import CertificateEndpoint, PodIndex, TokenGatekeeper
 from weft_operator.live import Engine
 from weft_operator.reflect import Feed, Known, Mirror, Round, Seen
-from weft_operator.server.authority import CertificateAuthority
-from weft_operator.server.certificate import ServerTls
 from weft_operator.server.health import Health
 from weft_operator.server.kopf_login import kopf_login
 from weft_operator.server.leader import Candidate
@@ -43,6 +48,8 @@ from weft_operator.server.listen import HttpServer
 from weft_operator.server.metrics import CompileMetrics, Gauges, StateCollector, make_registry, metrics_application
 from weft_operator.server.outlook import HubOutlook
 from weft_operator.server.settings import Address, Settings, replica_identity
+from weft_operator.server.siblings import Siblings
+from weft_operator.server.trust import Trust
 from weft_operator.webhooks import GateSettings, Webhooks
 from weft_operator.webhooks.validate import Nowhere
 
@@ -50,8 +57,6 @@ STUCK_S: Final = 120.0
 """A round that takes longer will not end; the largest first round measured takes 10 s."""
 LINGER_S: Final = 3.0
 """How long webhooks are answered after we are not ready any more: endpoints and connections follow within a second or two."""
-LoadAuthority = Callable[[ApiServer, Settings, str], Awaitable[CertificateAuthority]]
-"""Makes or reads the authority of a trust domain."""
 _log: Final = structlog.get_logger("weft_operator.server")
 
 
@@ -62,11 +67,11 @@ class Replica:
         settings: how it was started.
         access: where its credentials lie.
         api: the API server.
-        load_authority: see there.
     """
 
-    def __init__(self, settings: Settings, access: Access, api: ApiServer, load_authority: LoadAuthority) -> None:
-        self._settings, self._api, self._load_authority = settings, api, load_authority
+    def __init__(self, settings: Settings, access: Access, api: ApiServer) -> None:
+        self._settings, self._api = settings, api
+        identity = replica_identity(settings)
         self.registry = make_registry()
         self.known, self.pods, self._engine = Known(), PodIndex(), Engine()
         self.mirror = Mirror(api, self._seen)
@@ -76,10 +81,15 @@ class Replica:
             api, self.pods, namespace=settings.namespace, service_account=settings.agent_account
         )
         self._streams = StreamEndpoint(self.hub, gatekeeper)
-        self._certificates = CertificateEndpoint(gatekeeper, self.pods, self._signer, registry=self.registry)
-        self.authority: CertificateAuthority | None = None
-        self.tls: ServerTls | None = None
-        self.candidate = Candidate(api, replica_identity(settings), self._around(access))
+        self.candidate = Candidate(api, identity, self._around(access))
+        self.trust = Trust(api, settings, self._trust_changed, lambda: self.candidate.leads)
+        self._certificates = CertificateEndpoint(
+            gatekeeper, self.pods, lambda: self.trust.authority, registry=self.registry
+        )
+        self._siblings = Siblings(settings.namespace, settings.service)
+        kinship = Kinship(self.trust.secret)
+        self._standing = StandingEndpoint(self.hub, kinship, identity)
+        self._peers = Peers(self.hub, kinship, identity, urls=self._siblings.urls, tls=self.trust.client_tls)
         self.health = Health(alive=[self._dead, self.candidate.troubles], ready=[self._not_ready])
         self._compile_metrics = CompileMetrics(self.registry)
         self.registry.register(StateCollector(self.mirror, self.known, self._gauges()))
@@ -97,7 +107,7 @@ class Replica:
             lease=(self._settings.namespace, self._settings.lease),
             roots_config_map=(self._settings.namespace, self._settings.roots_config_map),
             webhook_configuration=self._settings.webhook_configuration,
-            roots=lambda: self.authority.roots if self.authority is not None else (),
+            roots=lambda: self.trust.roots,
             view=lambda: self._engine.view,
             trust_domain=self._trust_domain,
         )
@@ -107,7 +117,8 @@ class Replica:
             leads=lambda: self.candidate.leads,
             status_writes=lambda: self.candidate.writes,
             waiting=lambda: self.candidate.waiting,
-            certificates=self._certificate_ends,
+            certificates=lambda: self.trust.ends,
+            alarms=lambda: self.trust.alarms,
         )
 
     # -- a life ---------------------------------------------------------------------------------------------------
@@ -138,7 +149,7 @@ class Replica:
                 await server.stop()
 
     async def _start(self, name: str, application: web.Application, address: Address, *, secure: bool = False) -> None:
-        server = HttpServer(application, address, self.tls.context if secure and self.tls is not None else None)
+        server = HttpServer(application, address, self.trust.tls.context if secure else None)
         await server.start()
         self.servers[name] = server
         _log.info("listening", server=name, address=str(address), port=server.port)
@@ -146,10 +157,8 @@ class Replica:
     async def _serve(self) -> None:
         await self.mirror.synced.wait()
         _log.info("cluster known", objects=dict(self.known.objects))
-        self.authority = await self._load_authority(self._api, self._settings, self._trust_domain())
-        self.tls = ServerTls(self.authority.issue_server, self._settings.server_names)
-        self.tls.renew()
-        self.feed.set_bundles(self.authority.bundles)
+        await self.trust.load(self._trust_domain())
+        self.feed.set_bundles(self.trust.bundles)
         self.feed.open()
         await self.feed.compiled.wait()
         await self._start("stream", self._stream_application(), self._settings.stream_address, secure=True)
@@ -157,16 +166,14 @@ class Replica:
         self._serving.set()
         _log.info("ready", nodes=len(self.hub.board.nodes))
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.tls.run(), name="server certificate")
+            group.create_task(self.trust.run(self._trust_domain, self._lacking), name="trust")
+            group.create_task(self._peers.run(lambda: self.candidate.leads), name="peers")
             self._election = group.create_task(self.candidate.run(), name="election")
 
     def _stream_application(self) -> web.Application:
         application = web.Application()
-        application.add_routes([*self._streams.routes(), *self._certificates.routes()])
+        application.add_routes([*self._streams.routes(), *self._certificates.routes(), *self._standing.routes()])
         return application
-
-    def _signer(self) -> Authority | None:
-        return self.authority.authority if self.authority is not None else None
 
     def _webhooks(self) -> Webhooks:
         return Webhooks(
@@ -191,6 +198,7 @@ class Replica:
     def _seen(self, items: Sequence[Seen]) -> None:
         changes = {(item.kind, item.key): item.held for item in items}
         self.known.apply(items)
+        self._siblings.apply(items)
         self.pods.apply(changes)
         self.feed.put(changes)
         self.candidate.seen(items)
@@ -207,10 +215,8 @@ class Replica:
         mesh = held.item if held is not None and isinstance(held.item, Mesh) else None
         return read_settings(ClusterView(mesh=mesh)).trust_domain
 
-    def _certificate_ends(self) -> Iterable[tuple[str, float]]:
-        if self.tls is not None and self.authority is not None:
-            yield "server", self.tls.not_after_unix_s
-            yield from self.authority.ends
+    def _lacking(self, trust_domain: str, roots: Sequence[str]) -> tuple[str, ...] | None:
+        return lacking_roots(self.hub, trust_domain, roots)
 
     def _dead(self) -> Iterable[str]:
         for kind in self.mirror.dead:
@@ -221,8 +227,13 @@ class Replica:
 
     def _not_ready(self) -> Iterable[str]:
         yield from (f"not known yet: {missing}" for missing in self.mirror.missing)
-        if not self._serving.is_set() and not self.mirror.missing:
-            yield "the cluster is being compiled, or the certificate authority cannot be read; see the log"
+        if self._serving.is_set() or self.mirror.missing:
+            return
+        yield f"the certificate authority: {self.trust.trouble}" if self.trust.trouble else "being compiled"
+
+    def _trust_changed(self) -> None:
+        self.feed.set_bundles(self.trust.bundles)
+        self.candidate.roots_changed()
 
     def _changed(self, keys: Iterable[ObjectKey]) -> None:
         self.candidate.changed(keys)

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from weft_contract.stream import CERTIFICATE_PATH, SERVER_NAME, STREAM_PATH
 from weft_operator.apiserver import ApiServer
 from weft_operator.server import replica as module
-from weft_operator.server.own_authority import load_own_authority
 from weft_operator.server.replica import Replica
 from weft_operator.server.settings import parse_settings
 from weft_testing import objects as o
@@ -58,7 +58,7 @@ async def running(api: SmallApi, *, ready: bool = True) -> AsyncIterator[Running
     settings = parse_settings({**raw, "namespace": NAMESPACE, "gate-image": "weft.dev/agent:1"}, host="one")
     stop = asyncio.Event()
     async with ApiServer(api) as client:
-        replica = Replica(settings, api, client, load_own_authority)
+        replica = Replica(settings, api, client)
         task = asyncio.create_task(replica.run(stop))
         found = Running(replica, api, stop, task)
         try:
@@ -181,3 +181,57 @@ async def test_it_ends_in_order_and_gives_the_lease_back(tmp_path: Path) -> None
         lease = api.get("leases", f"{NAMESPACE}/weft-operator")
         assert lease is not None
         assert lease["spec"]["holderIdentity"] == ""
+
+
+def slice_at(name: str, port: int) -> o.Doc:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": "weft-operator"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "stream", "port": port}],
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+    }
+
+
+async def test_two_replicas_are_one_operator(tmp_path: Path) -> None:
+    async with small_api(tmp_path) as api, running(api) as first:
+        await first.until(lambda: first.replica.candidate.leads, "it led")
+        async with running(api) as second:
+            assert list(first.replica.trust.roots) == list(second.replica.trust.roots)
+            for number, each in enumerate((first, second)):
+                api.put(slice_at(f"op-{number}", each.replica.servers["stream"].port))
+            heard = first.replica._peers._names
+            await first.until(lambda: len(heard) == 2, "each replica had answered, with a proof of kinship")
+            assert len(set(heard.values())) == 2
+            first.stop.set()
+            await second.until(lambda: second.replica.candidate.leads, "the other led")
+
+
+async def test_streams_and_certificates_are_refused_without_a_token(tmp_path: Path) -> None:
+    async with small_api(tmp_path) as api, running(api) as it:
+        base = f"https://127.0.0.1:{it.replica.servers['stream'].port}"
+        tls = it.replica.trust.client_tls()
+        assert tls is not None
+        async with aiohttp.ClientSession() as http:
+            for method, path in (("GET", STREAM_PATH), ("POST", CERTIFICATE_PATH), ("POST", "/v1/standing")):
+                async with http.request(method, base + path, ssl=tls, server_hostname=SERVER_NAME) as answer:
+                    assert (answer.status, answer.content_type) == (401, "application/problem+json"), path
+
+
+async def test_an_authority_that_cannot_be_read_is_named_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weft_operator.server.trust.RETRY_S", 0.05)
+    async with small_api(tmp_path) as api:
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "weft-ca", "namespace": NAMESPACE}}
+        api.put({**secret, "data": {"ca.json": "bm9uc2Vuc2U="}})
+        async with running(api, ready=False) as it:
+            await it.until(lambda: any("weft-ca" in why for why in it.replica.health.not_ready), "it was named")
+            assert not it.replica.health.not_alive
+            api.remove("secrets", f"{NAMESPACE}/weft-ca")
+            await it.until(lambda: not it.replica.health.not_ready, "it was ready")
