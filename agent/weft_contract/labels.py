@@ -34,6 +34,11 @@ NETWORKING_ANNOTATIONS: Final = (
     EXCLUDE_INBOUND_PORTS, EXCLUDE_OUTBOUND_PORTS, EXCLUDE_OUTBOUND_NETWORKS, OPAQUE_PORTS, PRESERVE_SOURCE, NETNS,
 )  # fmt: skip
 
+REQUEST_TIMEOUT: Final = "timeout.weft.dev/request"
+"""Service annotation: how long requests that no route takes may last, retries included, as `10s`; `0s` is no limit."""
+BACKEND_TIMEOUT: Final = "timeout.weft.dev/backendRequest"
+"""Service annotation: the same for one attempt."""
+
 RETRY_PREFIX: Final = "retry.weft.dev/"
 TIMEOUT_PREFIX: Final = "timeout.weft.dev/"
 RATELIMIT_PREFIX: Final = "ratelimit.weft.dev/"

@@ -6,6 +6,7 @@ from typing import Final
 
 from weft_contract.labels import MESH_DISABLED, MESH_ENABLED
 from weft_contract.names import is_label
+from weft_contract.objects.duration import DurationError, seconds
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _NETNS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -88,6 +89,18 @@ def truth(value: str) -> bool:
     if value not in ("true", "false"):
         raise AnnotationError(f'{value!r:.40} is neither "true" nor "false"')
     return value == "true"
+
+
+def timeout_s(value: str) -> float | None:
+    """Read a duration as routes write it, `10s`, `1m30s`; None: `0s`, no limit.
+
+    Raises:
+        AnnotationError: it is none.
+    """
+    try:
+        return seconds(value) or None
+    except DurationError as exc:
+        raise AnnotationError(str(exc)) from exc
 
 
 def netns_name(value: str) -> str:

@@ -24,6 +24,10 @@ class Service(Shape, frozen=True, kw_only=True, tag_field="kind", tag="Service")
     """Sorted by port."""
     traffic_policy: str | None = None
     """Load balancing of this Service: `ROUND_ROBIN`, `LEAST_REQUEST` or `RANDOM`; None takes the default, LEAST_REQUEST."""
+    request_timeout_s: float | None = None
+    """Of requests to this Service that no route takes, retries included; None: no limit."""
+    backend_timeout_s: float | None = None
+    """The same, one attempt."""
 
 
 class Endpoint(Shape, frozen=True, kw_only=True):

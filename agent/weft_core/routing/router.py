@@ -59,12 +59,18 @@ class HttpRouter:
         port: its port.
         routes: what `select_routes` returned.
         budget: bound of remembered matches.
+        called: what becomes of requests where no route is attached; None: they go to the Service as they are.
     """
 
     __slots__ = ("_always", "_budget", "_entries", "_memo", "_missed", "needs_headers", "needs_query")
 
     def __init__(
-        self, service: str, port: int, routes: Iterable[CompiledRoute], budget: MemoBudget | None = None
+        self,
+        service: str,
+        port: int,
+        routes: Iterable[CompiledRoute],
+        budget: MemoBudget | None = None,
+        called: Forward | None = None,
     ) -> None:
         routes = tuple(routes)
         entries = sorted(
@@ -73,7 +79,7 @@ class HttpRouter:
         self._entries = tuple((entry.match, _outcomes(entry, service, port)) for entry in entries)
         missed = Refused(NoRouteError, f"no rule of {_names(routes)} takes the request to {service}:{port}")
         self._missed: Weighted[Outcome] = Weighted([], missed)
-        self._always: Weighted[Outcome] | None = None if routes else Weighted([], Forward(service, port))
+        self._always: Weighted[Outcome] | None = None if routes else Weighted([], called or Forward(service, port))
         self.needs_headers = any(match.headers for match, _ in self._entries)
         """Whether `RequestFacts.headers` must be filled."""
         self.needs_query = any(match.query for match, _ in self._entries)

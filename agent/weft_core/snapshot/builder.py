@@ -4,7 +4,7 @@ Theory: each resource is checked alone first. One that cannot be taken over leav
 named with the reason; without a last good version a policy, limit or route is replaced by one that refuses. Then what is in
 force is compared with what was, and only tables that a difference reaches are made anew:
 
-    Service, Endpoints, Peers          the Service's entries, the addresses
+    Service, Endpoints, Peers          the Service's entries, the addresses; of a Service its routers, too
     Route                              routers of its parents, old and new
     AuthorizationPolicy, RateLimit…    pods that list it
     Workload                           itself
@@ -156,7 +156,7 @@ def _next(
         resources=after,
         workloads=workloads,
         local_addresses=local,
-        routers=_routers(last.routers, before, compiled, _of(changed, "Route")) if "Route" in kinds else last.routers,
+        routers=_next_routers(last.routers, before, compiled, changed),
     )
 
 
@@ -219,6 +219,25 @@ def _local_addresses(workloads: Mapping[str, WorkloadTable]) -> dict[str, Worklo
     return local
 
 
+def _next_routers(
+    last: Routers, before: Mapping[str, Resource], compiled: Mapping[str, Compiled], changed: list[str]
+) -> Routers:
+    """Forget the routers of Services that changed, since a Service says how long its requests may last; attach routes."""
+    services = {key.partition("/")[2] for key in _of(changed, "Service")}
+    if services:
+        last = _without(last, services)
+    routes = _of(changed, "Route")
+    return _routers(last, before, compiled, routes) if routes else last
+
+
+def _without(last: Routers, services: set[str]) -> Routers:
+    return Routers(
+        last.by_service,
+        {key: router for key, router in last.http.items() if key[0] not in services},
+        {key: router for key, router in last.tcp.items() if key[0] not in services},
+    )
+
+
 def _routers(
     last: Routers, before: Mapping[str, Resource], compiled: Mapping[str, Compiled], changed: list[str]
 ) -> Routers:
@@ -240,12 +259,7 @@ def _routers(
         routes = kept + attached.get(service, [])
         if routes:
             by_service[service] = ServiceRoutes(tuple(routes), _consumers(routes, service))
-    stale |= attached.keys()
-    return Routers(
-        by_service,
-        {key: router for key, router in last.http.items() if key[0] not in stale},
-        {key: router for key, router in last.tcp.items() if key[0] not in stale},
-    )
+    return replace(_without(last, stale | attached.keys()), by_service=by_service)
 
 
 def _consumers(routes: list[CompiledRoute], service: str) -> frozenset[str]:

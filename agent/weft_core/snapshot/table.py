@@ -124,7 +124,8 @@ class Snapshot:
         key = self.routers.key(service, port, consumer_namespace)
         found = self.routers.http.get(key)
         if found is None:
-            found = self.routers.http[key] = HttpRouter(service, port, self.routers.routes(key))
+            found = HttpRouter(service, port, self.routers.routes(key), called=self._called(service, port))
+            self.routers.http[key] = found
         return found
 
     def tcp_router(self, service: str, port: int, consumer_namespace: str) -> TcpRouter:
@@ -134,6 +135,16 @@ class Snapshot:
         if found is None:
             found = self.routers.tcp[key] = TcpRouter(service, port, self.routers.routes(key))
         return found
+
+    def _called(self, service: str, port: int) -> Forward:
+        """Return what becomes of a request that goes to a Service which has no routes."""
+        entry = self.services.backend(service, port)
+        if entry is None:
+            return Forward(service, port)
+        said = entry.service
+        return Forward(
+            service, port, request_timeout_s=said.request_timeout_s, backend_timeout_s=said.backend_timeout_s
+        )
 
     def backend(self, forward: Forward) -> ServiceEntry | Refused:
         """Return what stands behind the backend that a router chose.

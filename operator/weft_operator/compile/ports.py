@@ -5,7 +5,7 @@ from typing import Final
 
 from weft_contract.labels import OPAQUE_PORTS
 from weft_contract.objects import Container, Pod, ServicePort
-from weft_contract.objects.annotations import AnnotationError, port_ranges
+from weft_contract.objects.annotations import AnnotationError, port_ranges, timeout_s
 from weft_contract.objects.metadata import Metadata
 from weft_contract.resources.workload import Protocol
 
@@ -60,6 +60,14 @@ def annotated_ranges(metadata: Metadata, key: str) -> Ranges:
         return port_ranges(metadata.annotations.get(key, ""))
     except AnnotationError:
         return ()
+
+
+def annotated_timeout_s(metadata: Metadata, key: str) -> float | None:
+    """Read an annotation of a timeout; a broken one counts as absent and is reported by the object's checks."""
+    try:
+        return timeout_s(metadata.annotations.get(key, "0s"))
+    except AnnotationError:
+        return None
 
 
 def opaque_ranges(metadata: Metadata) -> Ranges:

@@ -12,14 +12,14 @@ from ipaddress import ip_address
 from typing import Final
 
 from weft_contract import objects
-from weft_contract.labels import SLICE_SERVICE_LABEL, ZONE_LABEL
+from weft_contract.labels import BACKEND_TIMEOUT, REQUEST_TIMEOUT, SLICE_SERVICE_LABEL, ZONE_LABEL
 from weft_contract.objects.service import HEADLESS, EndpointConditions, SliceEndpoint
 from weft_contract.problems import Problem
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.workload import Protocol
 from weft_operator.compile.members import ENDED, Member, Members, is_ready, owner_name, pod_addresses
 from weft_operator.compile.pod_index import PodFinder
-from weft_operator.compile.ports import in_ranges, opaque_ranges, service_protocol, target_port
+from weft_operator.compile.ports import annotated_timeout_s, in_ranges, opaque_ranges, service_protocol, target_port
 from weft_operator.compile.view import ClusterView
 
 
@@ -219,6 +219,8 @@ class ServiceResolver:
                 ServicePort(port=number, name=ports[number].name, protocol=protocols[number])
                 for number in sorted(ports)
             ),
+            request_timeout_s=annotated_timeout_s(service.metadata, REQUEST_TIMEOUT),
+            backend_timeout_s=annotated_timeout_s(service.metadata, BACKEND_TIMEOUT),
         )
         pods = list(self._index.select(namespace, service.spec.selector)) if service.spec.selector else []
         found: list[Endpoints] = []

@@ -28,6 +28,8 @@ _NAMESPACE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
 }
 _SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.OPAQUE_PORTS: annotations.port_ranges,
+    labels.REQUEST_TIMEOUT: annotations.timeout_s,
+    labels.BACKEND_TIMEOUT: annotations.timeout_s,
     **_NAMESPACE_GRAMMAR,
 }
 

@@ -173,6 +173,22 @@ def test_a_route_change_reaches_old_and_new_parents() -> None:
     assert routed(builder.apply([], [resource_key(ROUTE)])[0]) == "shop/web"
 
 
+def test_a_service_says_how_long_requests_without_a_route_may_last() -> None:
+    patient = replace(SERVICE, request_timeout_s=3.0, backend_timeout_s=1.0)
+    builder = built(NODE, WEB, ALLOW, SERVICE)
+    before = builder.snapshot.router("shop/web", 80, "shop").route(request("GET /a"), 0)
+    builder.apply([patient])
+    after = builder.snapshot.router("shop/web", 80, "shop").route(request("GET /a"), 0)
+    assert isinstance(before, Forward)
+    assert isinstance(after, Forward)
+    assert (before.request_timeout_s, before.backend_timeout_s) == (None, None)
+    assert (after.request_timeout_s, after.backend_timeout_s) == (3.0, 1.0)
+    builder.apply([ROUTE])
+    routed_by = builder.snapshot.router("shop/web", 80, "shop").route(request("GET /a"), 0)
+    assert isinstance(routed_by, Forward)
+    assert (routed_by.route, routed_by.request_timeout_s) == ("HTTPRoute/shop/r", None), "a route's own timeouts hold"
+
+
 def test_consumer_namespaces_have_routers_of_their_own_only_where_they_have_routes() -> None:
     mine = RouteParent(service="shop/web", consumer_namespace="client")
     consumer = http_route(leads(to="shop/mine"), name="c", namespace="client", parents=(mine,))

@@ -32,6 +32,12 @@ def _peers(*bodies: o.Doc) -> dict[str, list[str]]:
     return {name: [endpoint.address for endpoint in item.endpoints] for name, item in found.items()}
 
 
+def test_timeouts_come_from_annotations_and_a_broken_one_counts_for_nothing() -> None:
+    annotations = {"timeout.weft.dev/request": "1m30s", "timeout.weft.dev/backendRequest": "soon"}
+    found = _services(o.service("web", 80, annotations=annotations)).services["shop/web"]
+    assert (found.request_timeout_s, found.backend_timeout_s) == (90.0, None)
+
+
 def test_a_service_with_its_ports_and_addresses() -> None:
     services = _services(
         o.service(

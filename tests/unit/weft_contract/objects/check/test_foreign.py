@@ -64,11 +64,22 @@ def test_annotations_that_are_not_carried_out_are_warned_of() -> None:
     assert problem.warning
     assert problem.remedy == "did you mean weft.dev/excludeInboundPorts?"
     (problem,) = _found("Service", {"annotations": {"weft.dev/netns": "x"}})
-    assert problem.remedy == "known here: weft.dev/exportTo, weft.dev/opaquePorts"
-    for key in ("retry.weft.dev/http", "timeout.weft.dev/request", "ratelimit.weft.dev/burst"):
+    assert str(problem.remedy).startswith("known here: ")
+    assert "weft.dev/opaquePorts" in str(problem.remedy)
+    for key in ("retry.weft.dev/http", "timeout.weft.dev/idle", "ratelimit.weft.dev/burst"):
         (problem,) = _found("Service", {"annotations": {key: "1"}})
         assert problem.warning
         assert "no effect yet" in problem.message
+
+
+def test_timeouts_of_a_service() -> None:
+    for value in ("10s", "1m30s", "0s"):
+        assert _found("Service", {"annotations": {"timeout.weft.dev/request": value}}) == []
+    (problem,) = _found("Service", {"annotations": {"timeout.weft.dev/backendRequest": "fast"}})
+    assert "write it as 10s" in problem.message
+    assert not problem.warning
+    (problem,) = _found("Pod", {"annotations": {"timeout.weft.dev/request": "10s"}})
+    assert problem.warning, "it belongs on the Service"
 
 
 def test_service_ports() -> None:
