@@ -51,6 +51,8 @@ class StreamAgent:
     """One node's agent."""
 
     node: str
+    token: str = ""
+    """Its bearer token; empty: the node's name, which is enough for `OpenDoor`."""
     held: dict[str, str] = field(default_factory=dict)
     """Hash by key, of what it applied."""
     refuse: Callable[[str], str | None] = lambda key: None
@@ -75,7 +77,7 @@ class StreamAgent:
         async with http.ws_connect(
             url + STREAM_PATH,
             protocols=(SUBPROTOCOL,),
-            headers={"Authorization": f"Bearer {self.node}"},
+            headers={"Authorization": f"Bearer {self.token or self.node}"},
             ssl=tls if tls is not None else True,
             server_hostname=SERVER_NAME if tls is not None else None,
             max_msg_size=0,
