@@ -51,8 +51,12 @@ class Desired:
     """By pod uid."""
 
 
-def difference(told: Mapping[str, str] | None, entries: Entries, generation: int) -> tuple[Update, int | None]:
-    """Return the update that brings a worker up to date, and the memory that goes with it (to be closed by the caller).
+def difference(
+    told: Mapping[str, str] | None, entries: Entries, generation: int
+) -> tuple[Update, int | None, frozenset[str]]:
+    """Return the update that brings a worker up to date.
+
+    Besides, the memory that goes with it (to be closed by the caller), and the keys of what it changes or removes.
 
     Args:
         told: hash by key that the worker was told; None when it knows nothing or lost track.
@@ -64,6 +68,7 @@ def difference(told: Mapping[str, str] | None, entries: Entries, generation: int
     removes = [] if told is None else sorted(key for key in known if key not in entries)
     update = Update(generation=generation, whole=told is None)
     if not changed and not removes:
-        return update, None
+        return update, None, frozenset()
     content: UpdateContent = (changed, removes)
-    return update, memfd.sealed("weft-update", msgspec.msgpack.encode(content))
+    keys = frozenset((*(key for key, _, _ in changed), *removes))
+    return update, memfd.sealed("weft-update", msgspec.msgpack.encode(content)), keys

@@ -72,8 +72,6 @@ class MetricsEndpoint:
 def state_present(parts: Parts) -> None:
     """State the gauges that are only looked at when somebody asks."""
     metrics, workers = parts.metrics, parts.fleet.workers
-    if parts.operator is not None:
-        parts.operator.state_present()
     metrics.set("weft_build_info", 1.0, version=version())
     for state in STATES:
         metrics.set("weft_workers", sum(worker.state == state for worker in workers), state=state)
@@ -81,6 +79,8 @@ def state_present(parts: Parts) -> None:
         "weft_config_applied_generation", {(str(worker.slot),): float(worker.applied_generation) for worker in workers}
     )
     metrics.replace("weft_config_refused_resources", {(str(w.slot),): float(len(w.refused)) for w in workers})
+    if parts.operator is not None:
+        parts.operator.state_present([worker.slot for worker in workers])
     metrics.replace("weft_worker_start_seconds", {(str(w.slot),): w.ready_s for w in workers if w.ready_s})
     metrics.set("weft_config_generation", parts.fleet.desired.generation)
     metrics.set("weft_descriptors_open", float(len(os.listdir("/proc/self/fd"))))
@@ -150,7 +150,7 @@ class AdminEndpoint:
                     "pid": worker.pid,
                     "state": worker.state,
                     "appliedGeneration": worker.applied_generation,
-                    "refused": dict(worker.refused),
+                    "refused": worker.refused,
                     "startSeconds": round(worker.ready_s, 3),
                 }
                 for worker in parts.fleet.workers

@@ -114,7 +114,7 @@ class Health:
         yield from (f"configuration not in force: {problem}" for problem in self._config.problems)
         yield from self._identities()
         for worker in self._fleet.workers:
-            yield from (f"worker {worker.slot} refused {key}: {reason}" for key, reason in worker.refused)
+            yield from (f"worker {worker.slot} refused {key}: {reason}" for key, reason in worker.refused.items())
 
     def silent_workers(self) -> list[str]:
         """Return who is silent when all have been silent for too long; a node with one working worker is alive."""

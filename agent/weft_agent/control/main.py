@@ -204,6 +204,8 @@ class Control:
         self._membership.configured(config)
         if self._operator is not None:
             self._operator.want(config)
+        else:
+            self._fleet.take_refusals()  # files are not acknowledged to anybody
 
     def _apply(self, members: Members) -> None:
         self._members = members

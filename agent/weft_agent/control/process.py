@@ -76,7 +76,8 @@ class WorkerProcess:
         self.page = page
         self.state: State = "starting"
         self.applied_generation = 0
-        self.refused: tuple[tuple[str, str], ...] = ()
+        self.refused: dict[str, str] = {}
+        """Reason by key of what the worker was told and keeps in its last good version, until it is told anew."""
         self.started_s = trio.current_time()
         self.ready_s = 0.0
         """Seconds from start to the first configuration applied; 0.0 until then and for adopted workers."""
@@ -92,6 +93,8 @@ class WorkerProcess:
         self._reported_s = 0.0
         self._told: dict[str, str] | None = None
         self._told_generation = 0
+        self._asked: dict[int, frozenset[str]] = {}
+        """Keys that a generation changed, until the worker answers for it."""
         self._pods: set[str] = set()
         self._identities: dict[str, str] = {}
         self.selftest: tuple[str, int] | None = None
@@ -172,7 +175,8 @@ class WorkerProcess:
     def _tell_resources(self, entries: Entries, generation: int) -> None:
         if generation == self._told_generation:
             return
-        update, content_fd = difference(self._told, entries, generation)
+        update, content_fd, keys = difference(self._told, entries, generation)
+        self._asked[generation] = keys
         self._told_generation = generation
         self._told = {key: digest for key, (digest, _) in entries.items()}
         if self.state == "serving":
@@ -240,10 +244,12 @@ class WorkerProcess:
 
     def _applied(self, generation: int, refused: tuple[tuple[str, str], ...]) -> None:
         self.applied_generation = generation
-        if refused != self.refused:
-            for key, reason in refused:
+        for key in self._asked.pop(generation, ()):
+            self.refused.pop(key, None)
+        for key, reason in refused:
+            if self.refused.get(key) != reason:
                 self._log.error("resource-refused", worker=self.slot, key=key, reason=reason)
-        self.refused = refused
+            self.refused[key] = reason
         self.told(generation, refused)
         if not self.ready_s and not self._adopted:
             self.ready_s = trio.current_time() - self.started_s

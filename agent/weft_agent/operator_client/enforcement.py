@@ -9,6 +9,7 @@ A session's nonces die with it (`session_ended`): what it sent and nobody has ta
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 import trio
@@ -80,6 +81,11 @@ class Enforcement:
         self._inbox = None
         self.ledger.forget_nonces()
 
+    def agree(self) -> None:
+        """Note that what is in force is what the operator has: it was asked and sent nothing."""
+        if self.current is not None and self._inbox is None:
+            self.current = replace(self.current, origin="operator")
+
     # -- life -----------------------------------------------------------------------------------------------------
 
     async def begin(self, saved: Change, apply: Callable[[Config], None]) -> None:
@@ -142,6 +148,5 @@ class Enforcement:
         acks, changed = self.ledger.confirm(refusals)
         if changed and self.current is not None:
             self._tell(self.current.origin)
-        self._metrics.set("weft_config_resources_refused", float(len(self.ledger.refusals)))
         self.acknowledge(acks)
         self.confirmed()

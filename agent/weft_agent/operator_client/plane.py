@@ -88,8 +88,14 @@ class OperatorPlane:
         """Tell the operator of the pods, soon."""
         self.stream.pods_changed()
 
-    def state_present(self) -> None:
-        """State the gauges that are only looked at when somebody asks."""
+    def state_present(self, workers: Iterable[int]) -> None:
+        """State the gauges that are only looked at when somebody asks.
+
+        Args:
+            workers: their numbers; all of them lack what any of them, or control itself, refused.
+        """
+        refused = float(self.stream.refused)
+        self._metrics.replace("weft_config_refused_resources", {(str(slot),): refused for slot in workers})
         self._metrics.set("weft_config_age_seconds", self.stream.contact.age_s())
 
     def status(self) -> dict[str, object]:

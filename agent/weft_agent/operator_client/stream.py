@@ -38,6 +38,8 @@ from weft_contract.stream import MAX_FRAME_BYTES, STREAM_PATH, SUBPROTOCOL, Ack,
 
 SETTLE_S: Final = 0.5
 """Changes come in groups; one write serves them all."""
+AGREED_S: Final = 2.0
+"""An operator sends differences at once, or has none."""
 SETTLED_SESSION_S: Final = 30.0
 """A session that lived so long was a success, whatever it brought."""
 
@@ -111,6 +113,11 @@ class ConfigStream:
         """What the operator sent and is not in force; what keeps the snapshot from being written."""
         refused = tuple(f"{key}: {reason}" for key, (_, reason) in sorted(self._enforcement.ledger.refusals.items()))
         return (*refused, *filter(None, [self.snapshot_problem]))
+
+    @property
+    def refused(self) -> int:
+        """How many resources there are whose newest version is not in force."""
+        return len(self._enforcement.ledger.refusals)
 
     def degraded(self) -> Iterable[str]:
         """Say that the operator is away, since when, and why."""
@@ -200,6 +207,7 @@ class ConfigStream:
                 self._hello(),
                 partial(until_token_ends, files, credentials.token, self._clock, self._rng),
                 partial(until_roots_change, files, credentials.roots_pem),
+                self._until_agreed,
                 self._until_asked,
             )
         finally:
@@ -220,6 +228,13 @@ class ConfigStream:
         settings = self._settings
         have = self._enforcement.ledger.have()
         return Hello(node=settings.node, build=settings.build, schema=SCHEMA, have=have)
+
+    async def _until_agreed(self) -> str:
+        """Note that an operator which has nothing to say agrees with what the node holds; never returns."""
+        await trio.sleep(AGREED_S)
+        self._enforcement.agree()
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
 
     async def _until_asked(self) -> str:
         await self._hurry.wait()

@@ -236,12 +236,6 @@ _ALL: Final = (
         owner="control",
     ),
     Family(
-        name="weft_config_resources_refused",
-        kind="gauge",
-        help="Resources of the operator whose newest version is not in force on this node.",
-        owner="control",
-    ),
-    Family(
         name="weft_config_age_seconds",
         kind="gauge",
         help="Seconds since the operator was last there to change the configuration; 0 while it is.",

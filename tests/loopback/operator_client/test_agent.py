@@ -76,7 +76,7 @@ def test_it_serves_what_the_operator_says_and_says_so(agent: AgentProcess, opera
     assert [refused[:2] for refused in ack.refused] == [("Service/shop/web", digest(encode(bad)))]
     (entry,) = [e for e in agent.admin("/config")["resources"] if e["key"] == "Service/shop/web"]
     assert entry["hash"] == digest(encode(SERVICE)), "the last good version"
-    assert agent.metric("weft_config_resources_refused") == 1
+    assert agent.metric("weft_config_refused_resources") == 2, "one resource in each of two workers"
     assert any("Service/shop/web" in text for text in agent.status()["warnings"])
     told = subprocess.run(
         [sys.executable, "-m", "weft_agent", "status", "--state", str(agent.state)],

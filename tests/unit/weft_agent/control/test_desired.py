@@ -25,8 +25,9 @@ def content(fd: int | None) -> UpdateContent:
 
 
 def tell(known: Entries, told: dict[str, str] | None, wanted: Entries) -> Entries:
-    update, fd = difference(told, wanted, 7)
+    update, fd, keys = difference(told, wanted, 7)
     changed, removes = content(fd)
+    assert keys == {*removes, *(key for key, _, _ in changed)}
     assert update.generation == 7
     assert update.whole == (told is None)
     result = {} if update.whole else dict(known)
@@ -47,4 +48,4 @@ def test_a_difference_leads_from_any_state_to_any_other(before: Entries, after: 
 @given(states)
 def test_nothing_new_needs_no_memory(state: Entries) -> None:
     told = {key: digest for key, (digest, _) in state.items()}
-    assert difference(told, state, 1)[1] is None
+    assert difference(told, state, 1)[1:] == (None, frozenset())

@@ -157,10 +157,25 @@ async def test_its_state_follows_what_it_says(rig: Rig) -> None:
             await trio.testing.wait_all_tasks_blocked(0.05)
             states.append(rig.worker.state)
         assert rig.worker.applied_generation == 3
-        assert rig.worker.refused == (("Route/x", "broken"),)
+        assert rig.worker.refused == {"Route/x": "broken"}
         assert rig.worker.ready_s > 0
     assert [*states, rig.worker.state] == ["starting", "loading", "serving", "gone"]
     assert "resource-refused" in rig.events()
+
+
+async def test_a_refusal_stands_until_the_resource_is_told_anew(rig: Rig) -> None:
+    async def told(generation: int, refused: tuple[tuple[str, str], ...], **entries: str) -> dict[str, str]:
+        rig.worker.tell(Desired(generation, {key: (value, b"{}") for key, value in entries.items()}))
+        rig.link.send(Applied(generation=generation, refused=refused))
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        return rig.worker.refused
+
+    async with rig.running():
+        assert await told(1, (("a", "bad"),), a="h1", b="h1") == {"a": "bad"}
+        assert await told(2, (), a="h1", b="h2") == {"a": "bad"}, "a change of something else says nothing of it"
+        assert await told(3, (), a="h2", b="h2") == {}
+        assert await told(4, (("a", "worse"),), a="h3", b="h2") == {"a": "worse"}
+        assert await told(5, (), b="h2") == {}, "it is gone"
 
 
 async def test_its_wishes_and_reports_are_passed_on(rig: Rig) -> None:
