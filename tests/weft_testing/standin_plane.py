@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -36,6 +36,16 @@ from weft_agent.worker.main import limits_of
 
 REFUSED_KEY: Final = "Service/standin/refused"
 """A resource of this key is refused, to see what control makes of it."""
+
+
+class _Hearing:
+    """Handler of a descriptor: calls a function, whatever the event."""
+
+    def __init__(self, hear: Callable[[], None]) -> None:
+        self._hear = hear
+
+    def ready(self, mask: int) -> None:
+        self._hear()
 
 
 class StandIn:
@@ -150,7 +160,7 @@ class StandIn:
             "identities": self._identities,
         }
         sock.send(json.dumps(word).encode() + b"\n")
-        self._reactor.register(sock.fileno(), lambda mask: self._hear(uid, direction, sock), READ)
+        self._reactor.register(sock.fileno(), _Hearing(lambda: self._hear(uid, direction, sock)), READ)
 
     def _hear(self, uid: str, direction: str, sock: socket.socket) -> None:
         try:

@@ -97,7 +97,7 @@ class Transport:
 
     def start(self) -> None:
         """Register, and handle what arrived behind the handshake."""
-        self._reactor.register(self._fd, self.ready, READ)
+        self._reactor.register(self._fd, self, READ)
         self.expire()
         self._decrypt()
         self.mark()

@@ -57,7 +57,7 @@ class Connect:
             self._succeed()
         elif code == errno.EINPROGRESS:
             self._timer = reactor.after(timeout_s, self._expire)
-            reactor.register(sock.fileno(), self.ready, WRITE)
+            reactor.register(sock.fileno(), self, WRITE)
         else:
             self._fail(code)
 

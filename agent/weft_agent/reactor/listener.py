@@ -45,7 +45,7 @@ class Listener:
         self._accepted = accepted
         self._exhausted = exhausted
         self._paused = False
-        reactor.register(sock.fileno(), self.ready, READ | EXCLUSIVE)
+        reactor.register(sock.fileno(), self, READ | EXCLUSIVE)
 
     def ready(self, mask: int) -> None:
         """Accept a batch; called by the reactor."""
@@ -75,7 +75,7 @@ class Listener:
     def _resume(self) -> None:
         if self._paused and self.sock.fileno() >= 0:
             self._paused = False
-            self._reactor.register(self.sock.fileno(), self.ready, READ | EXCLUSIVE)
+            self._reactor.register(self.sock.fileno(), self, READ | EXCLUSIVE)
 
     def stop(self) -> None:
         """Stop accepting and drop this worker's reference; the socket lives on where others hold it."""

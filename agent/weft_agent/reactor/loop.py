@@ -31,7 +31,12 @@ READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
 EXCLUSIVE: Final = getattr(select, "EPOLLEXCLUSIVE", 1 << 28)
 
-Handler = Callable[[int], None]
+
+class Handler(Protocol):
+    """What is called about a descriptor. Its `abort`, if it has one, ends it with the loop, its `crash` after a bug of ours."""
+
+    def ready(self, mask: int) -> None:
+        """Handle events."""
 
 
 class Flushable(Protocol):
@@ -72,7 +77,7 @@ class Reactor:
     # -- descriptors --------------------------------------------------------------------------------------------
 
     def register(self, fd: int, handler: Handler, events: int) -> None:
-        """Call `handler(mask)` whenever one of `events` (or an error) is there."""
+        """Call `handler.ready(mask)` whenever one of `events` (or an error) is there."""
         self._epoll.register(fd, events)
         self._handlers[fd] = handler
         if self._turning:
@@ -81,10 +86,6 @@ class Reactor:
     def modify(self, fd: int, events: int) -> None:
         """Change what a registered descriptor waits for."""
         self._epoll.modify(fd, events)
-
-    def rebind(self, fd: int, handler: Handler) -> None:
-        """Give a registered descriptor another handler."""
-        self._handlers[fd] = handler
 
     def unregister(self, fd: int) -> None:
         """Forget a descriptor; must come before it is closed."""
@@ -134,7 +135,7 @@ class Reactor:
     def close(self) -> None:
         """Abort whatever is still registered and give up the epoll descriptor."""
         for handler in list(self._handlers.values()):
-            abort = getattr(getattr(handler, "__self__", None), "abort", None)
+            abort = getattr(handler, "abort", None)
             if abort is not None:
                 self._guard(abort)
         self._handlers.clear()
@@ -182,7 +183,7 @@ class Reactor:
                 for fd, mask in pending:  # goes on behind the handler that failed
                     handler = get(fd)
                     if handler is not None and fd not in fresh:
-                        handler(mask)
+                        handler.ready(mask)
                 return
             except Exception as exc:  # the one guard of all connections: a bug of ours ends one of them
                 self._fault(handler, exc)
@@ -191,12 +192,12 @@ class Reactor:
         try:
             call()
         except Exception as exc:  # as in `_turn`
-            self._fault(call, exc)
+            self._fault(getattr(call, "__self__", None), exc)
 
-    def _fault(self, call: Callable[..., None] | None, exc: Exception) -> None:
+    def _fault(self, owner: object, exc: Exception) -> None:
         """Report a bug of ours and end what it happened to."""
         self.on_fault(exc)
-        crash = getattr(getattr(call, "__self__", None), "crash", None)
+        crash = getattr(owner, "crash", None)
         if crash is not None:
             try:
                 crash()

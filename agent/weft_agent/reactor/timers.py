@@ -23,7 +23,7 @@ BUCKETS: Final = 512
 """128 s per round; longer deadlines are re-bucketed once per round."""
 OUTSIDE: Final = float("inf")
 """`wheel_at` of a holder that is not in the wheel."""
-SWEEP_MIN: Final = 1024
+SWEEP_MIN: Final = 128
 """Timers in the heap below which cancelled ones are not worth a sweep."""
 
 
