@@ -39,8 +39,7 @@ from weft_operator.distribution import (
     lacking_roots,
 )
 from weft_operator.identity import CertificateEndpoint, PodIndex, TokenGatekeeper
-from weft_operator.live import Engine
-from weft_operator.reflect import Feed, Known, Mirror, Round, Seen
+from weft_operator.reflect import Feed, Known, Mirror, Round, Seen, SteadyEngine
 from weft_operator.server.health import Health
 from weft_operator.server.kopf_login import kopf_login
 from weft_operator.server.leader import Candidate
@@ -73,9 +72,9 @@ class Replica:
         self._settings, self._api = settings, api
         identity = replica_identity(settings)
         self.registry = make_registry()
-        self.known, self.pods, self._engine = Known(), PodIndex(), Engine()
+        self.known, self.pods, self._compiler = Known(), PodIndex(), SteadyEngine()
         self.mirror = Mirror(api, self._seen)
-        self.feed = Feed(self._engine, self._compiled)
+        self.feed = Feed(self._compiler, self._compiled)
         self.hub = Hub(metrics=HubMetrics(self.registry), changed=self._changed)
         gatekeeper = TokenGatekeeper(
             api, self.pods, namespace=settings.namespace, service_account=settings.agent_account
@@ -108,7 +107,7 @@ class Replica:
             roots_config_map=(self._settings.namespace, self._settings.roots_config_map),
             webhook_configuration=self._settings.webhook_configuration,
             roots=lambda: self.trust.roots,
-            view=lambda: self._engine.view,
+            view=lambda: self._compiler.engine.view,
             trust_domain=self._trust_domain,
         )
 
@@ -119,6 +118,7 @@ class Replica:
             waiting=lambda: self.candidate.waiting,
             certificates=lambda: self.trust.ends,
             alarms=lambda: self.trust.alarms,
+            aside=lambda: len(self._compiler.aside),
         )
 
     # -- a life ---------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class Replica:
 
     def _compiled(self, found: Round) -> None:
         self.hub.apply(found.delta, found.since)
-        self._compile_metrics.observe(found, len(self._engine.problems.all))
+        self._compile_metrics.observe(found, len(self._compiler.engine.problems.all))
 
     # -- what is asked --------------------------------------------------------------------------------------------
 
