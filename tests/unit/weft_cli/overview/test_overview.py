@@ -44,6 +44,7 @@ def facts(*bodies: dict[str, Any], metrics: Mapping[str, str] | None = None, **c
     values: dict[str, Any] = {
         "server": "https://test",
         "server_version": "v1.35.4",
+        "namespace": "weft-system",
         "fetched": Fetched(documents=tuple(document(body) for body in bodies), unreadable=()),
         "agents": [own_pod("agent-1", "agent", "n1")],
         "operators": [own_pod("operator-1", "operator", "n1")],
