@@ -45,12 +45,12 @@ from weft_operator.server.kopf_login import kopf_login
 from weft_operator.server.leader import Candidate
 from weft_operator.server.listen import HttpServer
 from weft_operator.server.metrics import CompileMetrics, Gauges, StateCollector, make_registry, metrics_application
+from weft_operator.server.neighbours import Neighbours
 from weft_operator.server.outlook import HubOutlook
 from weft_operator.server.settings import Address, Settings, replica_identity
 from weft_operator.server.siblings import Siblings
 from weft_operator.server.trust import Trust
 from weft_operator.webhooks import GateSettings, Webhooks
-from weft_operator.webhooks.validate import Nowhere
 
 STUCK_S: Final = 120.0
 """A round that takes longer will not end; the largest first round measured takes 10 s."""
@@ -179,7 +179,7 @@ class Replica:
         return Webhooks(
             gate=GateSettings(image=self._settings.gate_image, pull_policy=self._settings.gate_pull_policy),
             namespace_labels=self.known.namespace_labels,
-            surroundings=Nowhere(),
+            surroundings=Neighbours(lambda: self._compiler.engine.view),
             registry=self.registry,
         )
 
