@@ -19,12 +19,14 @@ from weft_testing.faults import cases  # noqa: E402 - after the path is set
 from weft_testing.faults.cost import Cost  # noqa: E402 - after the path is set
 from weft_testing.faults.lab import NODES, FaultLab  # noqa: E402 - after the path is set
 
-FAULTS = ("nothing", "worker", "control", "reload")
+FAULTS = ("nothing", "slow", "worker", "control", "reload")
 
 
 def chosen(names: list[str], rounds: int, reloads: int) -> Iterator[Callable[[FaultLab], Cost]]:
     if "nothing" in names:
         yield cases.nothing
+    if "slow" in names:
+        yield cases.slow_readers
     for node in NODES:
         if "worker" in names:
             yield lambda lab, node=node: cases.worker_killed(lab, node, rounds)  # type: ignore[misc]  # mypy cannot infer lambdas with defaults

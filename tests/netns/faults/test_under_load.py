@@ -31,6 +31,10 @@ def test_a_killed_control_costs_nothing(lab: FaultLab, node: str) -> None:
     hold(cases.control_killed(lab, node))
 
 
+def test_slow_readers_cost_the_others_nothing(lab: FaultLab) -> None:
+    hold(cases.slow_readers(lab))
+
+
 def test_reloads_cost_nothing(lab: FaultLab) -> None:
     found = cases.reloaded(lab, 12)
     hold(found)

@@ -25,6 +25,9 @@ APPLY_S: Final = 0.53
 """Between two changes: the agent applies at most two a second, so that each of ours is a reload of its own."""
 GROWTH_BYTES: Final = 24 * 1024 * 1024
 """What an agent's process may gain over any number of reloads: caches and the allocator's slack, not a leak of each."""
+STALLED_BYTES: Final = 8_000_000
+HELD_BYTES: Final = 1024 * 1024
+"""For one stalled reader and one resting connection, all processes of both agents together: far below what was asked for."""
 CALM_S: Final = 1.0
 _NOT_APPLIED_S: Final = 30.0
 
@@ -141,6 +144,27 @@ def reloaded(lab: FaultLab, count: int) -> Cost:
     return cost(
         f"configuration reloaded {count} times", "0 failed", verdicts, problems,
         changes=changed, applied_by_each_node=applied, largest_growth_mib=grown / 2**20,
+    )  # fmt: skip
+
+
+def slow_readers(lab: FaultLab, count: int = 40) -> Cost:
+    """Readers that ask for much and take nothing, beside the load: they cost little memory, and the load nothing."""
+    stalled = lab.stream("far", "stall", clients=count, interval_s=0.02, size_bytes=STALLED_BYTES)
+    resting = lab.stream("near", "idle", clients=count, interval_s=0.02)
+    with lab.load(streams(lab)) as load:
+        _pass(CALM_S)
+        before = _resident(lab)
+        with lab.load([stalled, resting]) as crowd:
+            _pass(2 * CALM_S)
+            held = sum(after - before.get(pid, after) for pid, after in _resident(lab).items())
+            verdicts = list(crowd.stop().values())
+        verdicts += load.stop().values()
+    problems = none_failed(verdicts)
+    if held > count * HELD_BYTES:
+        problems.append(f"the agents hold {held / count / 1024:.0f} KiB for each stalled reader")
+    return cost(
+        f"{count} readers that take nothing, {count} connections that rest", "0 failed, little memory", verdicts, problems,
+        kib_held_by_all_agents_for_each=held / count / 1024,
     )  # fmt: skip
 
 

@@ -58,7 +58,8 @@ def cost(fault: str, bar: str, verdicts: Collection[Verdict], problems: Iterable
     outcomes: Counter[Outcome] = Counter()
     for verdict in verdicts:
         outcomes.update(verdict.outcomes)
-    worst = max(verdicts, key=lambda verdict: verdict.max_gap_ms)
+    busy = [verdict for verdict in verdicts if verdict.kind not in {"idle", "stall"}]  # the others rest on purpose
+    worst = max(busy, key=lambda verdict: verdict.max_gap_ms)
     return Cost(
         fault=fault, bar=bar, sent=sum(verdict.sent for verdict in verdicts),
         failed=sum(verdict.failed for verdict in verdicts), outcomes=dict(outcomes), longest_gap_ms=worst.max_gap_ms,
