@@ -20,7 +20,7 @@ _TOOLS: Final = ("curl", "tcpdump")
 NEXT: Final = """
 The mesh is still there. Worth typing next:
   {weft} lab status --name {lab}
-  {weft} lab exec --name {lab} -n demo a -- curl -i http://b.demo/bar
+  {weft} lab exec --name {lab} -n demo a -- curl -si http://b.demo/bar
   {weft} lab node-exec --name {lab} node-2 -- curl -s http://127.0.0.1:15020/metrics
 and when you have seen enough:
   {weft} lab down --name {lab}
@@ -46,7 +46,7 @@ def demonstrate(name: str = LAB, *, keep: bool, json_file: Path | None, out: Tex
     _check(name, json_file)
     stage = Stage(name)
     try:
-        out.write("two nodes, an agent on each, eight pods: coming up …\n")
+        out.write("two nodes, an agent on each, seven pods: coming up …\n")
         out.flush()
         stage.must("up", "--name", name, "-f", str(SCENE), "--wait", timeout_s=120)
         checks = _run(stage, out)

@@ -75,8 +75,11 @@ class Process:
 
     @property
     def status(self) -> dict[str, str]:
-        """What the kernel says of it, by field of /proc/PID/status."""
-        return dict(process_status(self.pid))
+        """What the kernel says of it, by field of /proc/PID/status; empty if it is gone."""
+        try:
+            return dict(process_status(self.pid))
+        except OSError:
+            return {}
 
     def signal(self, number: signal.Signals) -> None:
         """Signal it."""

@@ -196,6 +196,15 @@ class FaultLab:
         until(lambda: bool(status := self.status(node)) and holds(status), f"{node}: {what}", patience_s)
         return time.monotonic() - began_s
 
+    def until_spare(self, node: str) -> None:
+        """Wait until the spare worker is warm, too: its walls are up, it waits for its first message."""
+
+        def warm() -> bool:
+            workers = [process for process in self.agent(node) if process.role == "worker"]
+            return len(workers) == 3 and all(worker.status.get("Seccomp") == "2" for worker in workers)
+
+        until(warm, f"{node} has a warm spare", SETTLE_S)
+
     def settle(self, patience_s: float = SETTLE_S) -> None:
         """Wait until both agents are ready and enforce what was applied last, with full complements of workers."""
         client = Client(self.name)
