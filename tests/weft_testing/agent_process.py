@@ -71,6 +71,7 @@ class AgentProcess:
         workers: how many.
         prefix: command that the agent is started through, as `setpriv …`.
         descriptors: RLIMIT_NOFILE or None.
+        node: its name.
         source: flags that say where configuration comes from; empty: from the directory `config`.
     """
 
@@ -85,6 +86,7 @@ class AgentProcess:
         prefix: Sequence[str] = (),
         descriptors: int | None = None,
         source: Sequence[str] = (),
+        node: str = "n1",
     ) -> None:
         self.directory = directory
         self.config, self.identity, self.state = (directory / name for name in ("config", "identity", "state"))
@@ -96,6 +98,7 @@ class AgentProcess:
         self._prefix = tuple(prefix)
         self._descriptors = descriptors
         self._source = tuple(source)
+        self.node = node
         self._started: list[subprocess.Popen[bytes]] = []
         self._pids: set[int] = set()
         self._mark = 0
@@ -129,7 +132,7 @@ class AgentProcess:
         """Replace the node's file."""
         new = self.config / ".new"
         new.write_bytes(data)
-        new.rename(self.config / "n1.json")
+        new.rename(self.config / f"{self.node}.json")
 
     # -- processes ------------------------------------------------------------------------------------------------
 
@@ -142,7 +145,7 @@ class AgentProcess:
             f"sys.exit(main(sys.argv[1:], control={self._control!r}))"
         )
         argv = [
-            *self._prefix, sys.executable, "-c", code, "run", "--node", "n1",
+            *self._prefix, sys.executable, "-c", code, "run", "--node", self.node,
             *(self._source or ("--config", str(self.config))),
             "--identity", str(self.identity), "--state", str(self.state),
             "--workers", str(self._workers), "--health-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",

@@ -21,6 +21,7 @@ that was sent.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
 from weft_agent.control.config_source import Config, Origin
@@ -28,6 +29,7 @@ from weft_agent.control.desired import Entries
 from weft_agent.operator_client.assembly import Change
 from weft_agent.operator_client.content_digest import ContentDigest
 from weft_contract.codec import decode_resource, digest
+from weft_contract.identity import check_trust_domain, parse_spiffe_id
 from weft_contract.problems import ContractError
 from weft_contract.resources import Node, Resource, TrustBundle, Workload, resource_key
 from weft_contract.stream import Ack, Hash, Key
@@ -100,9 +102,29 @@ def _read(key: Key, content_hash: Hash, body: bytes, node: str) -> Resource:
         raise ValueError(f"this agent cannot read it ({exc}); is the operator of a newer version?") from exc
     if resource_key(resource) != key:
         raise ValueError(f"its key should be {resource_key(resource)}")
-    if isinstance(resource, Node) and resource.name != node:
-        raise ValueError(f"it describes node {resource.name!r}, this agent is of {node!r}")
+    _check_known(resource, node)
     return resource
+
+
+def _check_known(resource: Resource, node: str) -> None:
+    """Check what control itself works with before any worker has judged it.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    match resource:
+        case Node(name=name, trust_domain=trust_domain):
+            if name != node:
+                raise ValueError(f"it describes node {name!r}, this agent is of {node!r}")
+            check_trust_domain(trust_domain)
+        case Workload(identity=identity, addresses=addresses):
+            parse_spiffe_id(identity)
+            for address in addresses:
+                ip_address(address)
+        case TrustBundle(trust_domain=trust_domain):
+            check_trust_domain(trust_domain)
+        case _:
+            return
 
 
 class Ledger:

@@ -124,7 +124,8 @@ class ConfigStream:
         contact = self.contact
         if not contact.connected:
             reason = contact.last_error or "not tried yet"
-            yield f"no operator for {contact.away_s():.0f} s: {reason}; the last good configuration stays in force"
+            outcome = "; the last good configuration stays in force" if self.current is not None else ""
+            yield f"no operator for {contact.away_s():.0f} s: {reason}{outcome}"
 
     def reload(self) -> None:
         """Connect anew, without waiting."""
@@ -183,7 +184,7 @@ class ConfigStream:
     async def _pause(self, error: OperatorError, lasted_s: float) -> None:
         if lasted_s >= SETTLED_SESSION_S:
             self._backoff.reset()
-        new = not self.contact.last_error or self.contact.connected
+        new = self.contact.connected or self.contact.last_error != str(error)
         wait_s = self._backoff.next_s(getattr(error, "retry_after_s", 0.0))
         self.contact.left(error)
         write = self._log.warning if new else self._log.info

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from weft_agent.operator_client.assembly import Change
 from weft_agent.operator_client.ledger import UNSURE, Ledger, WorkerRefusal, judge
@@ -89,6 +90,23 @@ def test_what_cannot_be_read_keeps_its_last_good_version_and_is_named(key: str, 
     assert node.ledger.entries[key] == before[key]
     assert "Service/shop/three" in node.ledger.entries
     assert node.ledger.have()[key] == before[key][0], "the operator hears of the old version and sends again"
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        (workload("a", "10.0.0.300"), "address"),
+        (replace(workload("a"), identity="spiffe://x/a/../b"), "segment"),
+        (replace(NODE, trust_domain="Upper"), "trust domain"),
+        (TrustBundle(trust_domain="a/b", roots=("r",)), "trust domain"),
+    ],
+)
+def test_what_control_itself_could_not_work_with_is_refused_before_it_tries(resource: Resource, reason: str) -> None:
+    node = Node1()
+    node.take(change(resource))
+    (ack,) = node.confirm()
+    assert reason in ack.refused[0][2]
+    assert not node.ledger.entries
 
 
 def test_what_was_never_taken_is_asked_for_again_so_that_its_removal_is_heard_of() -> None:
