@@ -14,7 +14,7 @@ from weft_agent.channel import memfd
 from weft_agent.channel.messages import PodListeners, Update, UpdateContent
 
 Entries = Mapping[str, tuple[str, bytes]]
-"""Hash and canonical JSON by resource key."""
+"""Hash and canonical JSON by resource key; never changed once made, since workers' states are compared with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,22 @@ class Desired:
     """By pod uid."""
 
 
-def difference(
-    told: Mapping[str, str] | None, entries: Entries, generation: int
-) -> tuple[Update, int | None, frozenset[str]]:
+def difference(told: Entries | None, entries: Entries, generation: int) -> tuple[Update, int | None, frozenset[str]]:
     """Return the update that brings a worker up to date.
 
     Besides, the memory that goes with it (to be closed by the caller), and the keys of what it changes or removes.
 
     Args:
-        told: hash by key that the worker was told; None when it knows nothing or lost track.
+        told: what the worker was told; None when it knows nothing or lost track.
         entries: what it should know.
         generation: of `entries`.
     """
     known = told or {}
-    changed = [(key, digest, data) for key, (digest, data) in entries.items() if known.get(key) != digest]
+    changed = [
+        (key, *item)
+        for key, item in entries.items()
+        if (old := known.get(key)) is not item and (old is None or old[0] != item[0])  # most are the same objects
+    ]
     removes = [] if told is None else sorted(key for key in known if key not in entries)
     update = Update(generation=generation, whole=told is None)
     if not changed and not removes:

@@ -91,7 +91,7 @@ class WorkerProcess:
         self._asks = asks
         self._reports = 0.0
         self._reported_s = 0.0
-        self._told: dict[str, str] | None = None
+        self._told: Entries | None = None
         self._told_generation = 0
         self._asked: dict[int, frozenset[str]] = {}
         """Keys that a generation changed, until the worker answers for it."""
@@ -178,7 +178,7 @@ class WorkerProcess:
         update, content_fd, keys = difference(self._told, entries, generation)
         self._asked[generation] = keys
         self._told_generation = generation
-        self._told = {key: digest for key, (digest, _) in entries.items()}
+        self._told = entries
         if self.state == "serving":
             self.state = "loading"
         try:
