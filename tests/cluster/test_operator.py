@@ -2,8 +2,9 @@
 
 import json
 import signal
+import socket
+import ssl
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from weft_contract.gate import GATE_CONTAINER
 from weft_contract.labels import MESH_LABEL
 from weft_testing.cluster.api import Kubectl, Object
+from weft_testing.cluster.binaries import Say
 from weft_testing.cluster.components import API_SERVER
 from weft_testing.cluster.control_plane import ControlPlane
 from weft_testing.cluster.crds import Channel
@@ -210,8 +212,14 @@ def test_roots_are_published_and_verify_the_servers(operator: OperatorProcess, c
     wait_until(published, "the roots were published", 20)
     roots = control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/configmaps/weft-roots")["data"]["roots.pem"]
     assert roots.startswith("-----BEGIN CERTIFICATE-----")
-    secret = control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets/weft-ca")
-    assert b64encode(roots.encode()).decode() not in json.dumps(secret["data"]), "keys are beside them, never published"
+    assert "PRIVATE" not in roots
+    context = ssl.create_default_context(cadata=roots)
+    for server, name in (("stream", "weft-operator"), ("webhook", f"weft-operator.{NAMESPACE}.svc")):
+        with (
+            socket.create_connection(("127.0.0.1", operator.port(server)), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            assert secure.version() == "TLSv1.3"
 
 
 def test_health_and_metrics(operator: OperatorProcess) -> None:
@@ -264,7 +272,7 @@ def test_a_restarted_api_server_is_healed_from(
 
 @pytest.mark.slow
 def test_when_the_leader_is_killed_another_leads_within_20_s(
-    operator: OperatorProcess, control_plane: ControlPlane, directory: Path, shop: str
+    operator: OperatorProcess, control_plane: ControlPlane, directory: Path, say: Say
 ) -> None:
     lease = ("--lease=of-two",)
     with (
@@ -278,7 +286,7 @@ def test_when_the_leader_is_killed_another_leads_within_20_s(
         begun = time.monotonic()
         leader.kill()
         wait_until(lambda: other.leads, "the other led", 20, log=other.log)
-        assert time.monotonic() - begun < 20
+        say(f"the other replica led {time.monotonic() - begun:.1f} s after the leader was killed")
         assert other.is_ready(), "it served all the time"
 
 
