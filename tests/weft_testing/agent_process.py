@@ -122,9 +122,11 @@ class AgentProcess:
     def configure(self, *resources: Resource) -> str:
         """Write the node's file as the compiler does, with a Node resource where none is given; return its digest."""
         node = (
-            [] if any(isinstance(item, Node) for item in resources) else [Node(name="n1", trust_domain="cluster.local")]
+            []
+            if any(isinstance(item, Node) for item in resources)
+            else [Node(name=self.node, trust_domain="cluster.local")]
         )
-        data = encode(document("n1", [*node, *resources]))
+        data = encode(document(self.node, [*node, *resources]))
         self.write_config(data)
         return digest(data)
 

@@ -195,6 +195,17 @@ class Node:
             raise NodeError(f"on {self.name}, {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
+    @property
+    def root(self) -> Path:
+        """The node's files as this machine sees them; without a trailing slash.
+
+        Raises:
+            NodeError: the node is off.
+        """
+        if not self._init:
+            raise NodeError(f"{self.name} is off")
+        return Path(f"/proc/{self._init}/root")
+
     def load(self, archive: Path) -> None:
         """Import an image from an OCI archive, as if it had been pulled.
 
