@@ -296,6 +296,8 @@ class Captures:
         pod.again = trio.Event()
         try:
             while not pod.again.is_set() and not self._ending and pod.network is not None:
+                if self._is_anothers(pod, pod.network):
+                    return
                 async with pod.busy:
                     carried = await self._in_thread(partial(pod.network.carried, pod.workload.addresses))
                     if not carried:
@@ -310,7 +312,7 @@ class Captures:
         self._set(pod, "leaving")
         async with pod.busy:
             if pod.network is not None:
-                if pod.release:
+                if pod.release and not self._is_anothers(pod, pod.network):
                     await self._release(pod, pod.network)
                 pod.network.close()
                 pod.network = None
@@ -327,6 +329,13 @@ class Captures:
             self._empty.set()
         self._show()
         self.left()
+
+    def _is_anothers(self, pod: Pod, network: PodNetwork) -> bool:
+        """Tell whether the namespace is held for another pod by now: on plain hosts a name may be given a new uid."""
+        return any(
+            other is not pod and other.network is not None and other.network.identity == network.identity
+            for other in self.pods.values()
+        )
 
     async def _release(self, pod: Pod, network: PodNetwork) -> None:
         try:

@@ -22,7 +22,10 @@ _BY_FAMILY: Final = 20
 _MARK: Final = 15
 _OPEN_STATES: Final = sum(1 << state for state in (1, 3, 4, 5, 8, 9, 11))
 """All but SYN_SENT (its SYN is sent again, and captured then), TIME_WAIT, CLOSE and LISTEN, as bits."""
+_INODE_AT: Final = 68
 _ATTRIBUTES_AT: Final = 72
+_BEGINNING: Final = (1, 3)
+"""ESTABLISHED and SYN_RECV: without an inode they wait to be accepted; in any later state nobody holds them."""
 _AGENT_MARKS: Final = (PROXY_MARK, BACK_MARK)
 
 _request = struct.Struct("=BBBxI48s")
@@ -34,25 +37,31 @@ def direct_connections() -> frozenset[Connection]:
     everything = _everything()
     return frozenset(
         connection
-        for connection, mark in everything.items()
+        for connection, (mark, _) in everything.items()
         if mark & MARK_MASK not in _AGENT_MARKS and connection.twin not in everything
     )
 
 
 def carried_connections() -> frozenset[Connection]:
-    """Return the connections in the namespace that the agent holds an end of, or that the application accepted from it."""
-    return frozenset(connection for connection, mark in _everything().items() if mark & MARK_MASK in _AGENT_MARKS)
+    """Return the connections in the namespace that the agent holds an end of, or that the application accepted from it.
+
+    Those that nobody holds any more, and whose last segments the kernel sends alone, are left out.
+    """
+    return frozenset(
+        connection for connection, (mark, held) in _everything().items() if held and mark & MARK_MASK in _AGENT_MARKS
+    )
 
 
-def _everything() -> dict[Connection, int]:
-    """Return every open connection and its mark."""
-    found: dict[Connection, int] = {}
+def _everything() -> dict[Connection, tuple[int, bool]]:
+    """Return every open connection, its mark, and whether a process holds it or soon will."""
+    found: dict[Connection, tuple[int, bool]] = {}
     with Netlink(NETLINK_SOCK_DIAG) as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             payload = _request.pack(family, socket.IPPROTO_TCP, 0, _OPEN_STATES, bytes(48))
             for _, message in netlink.dump(_BY_FAMILY, payload):
                 connection, mark = _decode(message)
-                found[connection] = mark
+                held = message[1] in _BEGINNING or message[_INODE_AT:_ATTRIBUTES_AT] != bytes(4)
+                found[connection] = mark, held
     return found
 
 

@@ -124,10 +124,13 @@ def test_a_pod_whose_namespace_is_missing_is_told_and_captured_when_it_comes(nod
     assert node.ask(pod)["direction"] == "inbound"
 
 
-@pytest.mark.parametrize("netns", [None, "../net", "a/b", ".."])
-def test_a_pod_without_a_usable_namespace_is_told(node: ServedNode, netns: str | None) -> None:
+@pytest.mark.parametrize(
+    ("netns", "state"), [(None, "absent"), ("../net", "failed"), ("a/b", "failed"), ("..", "failed")]
+)
+def test_a_pod_without_a_usable_namespace_is_told(node: ServedNode, netns: str | None, state: str) -> None:
     node.configure(node.workload(node.server, Capture(netns=netns)))
-    until(lambda: node.pod_state("server").get("state") == "failed", "the pod is failed")
+    until(lambda: node.pod_state("server").get("state") == state, f"the pod is {state}")
+    assert "weft.dev/netns" in node.pod_state("server")["error"]
     assert not node.is_captured(node.server)
 
 
