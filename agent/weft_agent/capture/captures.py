@@ -111,6 +111,10 @@ class Captures:
             if pod.state in {"pending", "failed"}:
                 yield f"pod {pod.key}: {pod.state}" + (f": {pod.error}" if pod.error else "")
 
+    def remembered(self) -> list[str]:
+        """Return the uids of the pods that a former control had captured."""
+        return [uid for uid, *_ in self._recorded]
+
     def leaving(self) -> list[Workload]:
         """Return the pods that left the mesh and whose last connections the agent still carries."""
         return [pod.workload for pod in self.pods.values() if pod.release]

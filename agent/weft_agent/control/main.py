@@ -109,7 +109,7 @@ class Control:
             self._operator.certificates.stored = self._identities.reload
             self._captures.shown = self._operator.pods_changed
         self._gatekeeper = Gatekeeper(self._fleet, self._captures.pods)
-        self._membership = Membership(settings, self._apply, log, metrics)
+        self._membership = Membership(settings, self._captures.remembered(), self._apply, log, metrics)
         self._selftests = SelfTests(metrics)
         self._health = Health(self._fleet, self._config, self._captures.missing, self._warnings, self._selftests, log)
         self._in_charge: list[trio.CancelScope] = []

@@ -5,7 +5,7 @@ differs from the last one. Without Kubernetes the configuration is the only inpu
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from random import Random
 from typing import Final
 
@@ -29,15 +29,24 @@ class Membership:
 
     Args:
         settings: whether and how pods are watched.
+        held: uids of pods that a former control had captured.
         apply: told of each new outcome.
         log: told of trouble.
         metrics: count it.
     """
 
-    def __init__(self, settings: Settings, apply: Callable[[Members], None], log: Log, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        held: Iterable[str],
+        apply: Callable[[Members], None],
+        log: Log,
+        metrics: Metrics,
+    ) -> None:
         self._apply = apply
         self._log = log
         self._proc = settings.proc
+        self._held = set(held)
         self._config: Config | None = None
         self._last: Members | None = None
         self._refused: Mapping[str, str] = {}
@@ -51,6 +60,9 @@ class Membership:
 
     def configured(self, config: Config) -> None:
         """Take a configuration; its outcome is told even when it equals the last one, for it has to be acknowledged."""
+        if self._config is not None:
+            dropped = {workload.uid for workload in self._config.workloads}
+            self._held -= dropped.difference(workload.uid for workload in config.workloads)
         self._config = config
         self._last = None
         self._work_out()
@@ -95,7 +107,10 @@ class Membership:
     def _work_out(self) -> None:
         if self._config is None:
             return
-        outcome = members(self._config, self._watch.pods if self._watch is not None else None, self._addresses)
+        seen = self._watch.pods if self._watch is not None else None
+        outcome = members(self._config, seen, self._addresses, self._held)
+        if seen is not None and seen.synced:
+            self._held = {workload.uid for workload in (*outcome.told, *outcome.untold)}
         if outcome == self._last:
             return
         for key in sorted(outcome.refused.keys() - self._refused.keys()):

@@ -12,13 +12,14 @@ The watch is younger, and goes on while the operator is away, so
   one will get, because nothing else is looked at when it is compiled; it is told to workers until the real one comes.
   Without such a sibling nothing is told, so its traffic is refused and its gate waits: captured, never open.
 
-Whether a pod opted in is known here from its own label, or from its gate while the gate is still waiting: the webhook gave it
-one because its namespace opted in. For everything else the configuration has the last word.
+Whether a pod opted in is known here from its own label, or from its gate: the webhook gave it one because its namespace
+opted in. A gate that has been passed says nothing of the present, though, so such a pod stays in while it is held already and
+the configuration has not dropped it. For everything else the configuration has the last word.
 
 The node's addresses, from which probes come, are those of the configuration and those that its network has.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
@@ -54,13 +55,19 @@ class Members:
     """Pods that opted in and cannot be captured, by key, with the reason."""
 
 
-def members(config: Config | None, seen: NodePods | None, node_addresses: Iterable[str] = ()) -> Members:
+def members(
+    config: Config | None,
+    seen: NodePods | None,
+    node_addresses: Iterable[str] = (),
+    held: Container[str] = frozenset(),
+) -> Members:
     """Work out who is captured.
 
     Args:
         config: the present configuration.
         seen: what the watch has shown; None where there is none.
         node_addresses: addresses of the node's own network.
+        held: uids of pods that are captured and that no configuration has dropped since.
     """
     if config is None:
         return Members()
@@ -74,7 +81,7 @@ def members(config: Config | None, seen: NodePods | None, node_addresses: Iterab
     untold: list[Workload] = []
     for uid, pod in seen.present.items():
         addresses = _own_addresses(pod, owners)
-        if uid in known or not addresses or not _lives(pod) or not _wants_in(pod) or pod.spec.host_network:
+        if uid in known or not addresses or not _lives(pod) or not _wants_in(pod, held) or pod.spec.host_network:
             continue
         sibling = templates.get(_template(pod))
         if sibling is not None:
@@ -110,21 +117,21 @@ def _refused(seen: NodePods, known: Iterable[str]) -> Mapping[str, str]:
     return {
         pod.metadata.key: "it uses the node's network, whose traffic is not this pod's alone; it is not in the mesh"
         for uid, pod in seen.present.items()
-        if pod.spec.host_network and _lives(pod) and (uid in listed or _wants_in(pod))
+        if pod.spec.host_network and _lives(pod) and (uid in listed or _wants_in(pod, ()))
     }
 
 
 # -- pods that it does not know yet -------------------------------------------------------------------------------
 
 
-def _wants_in(pod: Pod) -> bool:
+def _wants_in(pod: Pod, held: Container[str]) -> bool:
     value = pod.metadata.labels.get(labels.MESH_LABEL)
     if value is not None:
         try:
             return enrolled(value)
         except AnnotationError:
             pass  # counts as absent, and is told by the operator
-    return _has_gate(pod) and not _initialized(pod)
+    return _has_gate(pod) and (not _initialized(pod) or pod.metadata.uid in held)
 
 
 def _has_gate(pod: Pod) -> bool:

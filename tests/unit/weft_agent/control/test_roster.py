@@ -160,6 +160,11 @@ def test_a_pod_at_its_gate_opted_in_by_its_namespace() -> None:
     conditions = (PodCondition(type="Initialized", status="True"),)
     through = msgspec.structs.replace(waiting, status=msgspec.structs.replace(waiting.status, conditions=conditions))
     assert names(members(config(), seen(through))) == ([], []), "afterwards the operator decides"
+    assert names(members(config(), seen(through), (), {"uid-new"})) == ([], ["new"]), "and until then it stays in"
+    left = msgspec.structs.replace(
+        through, metadata=msgspec.structs.replace(through.metadata, labels={"weft.dev/mesh": "disabled"})
+    )
+    assert names(members(config(), seen(left), (), {"uid-new"})) == ([], [])
 
 
 @pytest.mark.parametrize(
