@@ -98,7 +98,9 @@ class Captures:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._workloads: Mapping[str, Workload] | None = None
         self._adopted: dict[str, Listeners] = {}
-        self._recorded = state.read(RECORD, list[Recorded]) or []
+        recorded = state.read(RECORD, list[Recorded]) or []
+        self._remembered = {uid: (Path(path), NamespaceId(device, inode)) for uid, path, device, inode in recorded}
+        """Namespaces in which a former control's rules are, by pod uid, until it is known what became of the pod."""
         self._ending = False
         self._care = trio.CancelScope()
         self._empty = trio.Event()
@@ -113,7 +115,7 @@ class Captures:
 
     def remembered(self) -> list[str]:
         """Return the uids of the pods that a former control had captured."""
-        return [uid for uid, *_ in self._recorded]
+        return list(self._remembered)
 
     def leaving(self) -> list[Workload]:
         """Return the pods that left the mesh and whose last connections the agent still carries."""
@@ -249,7 +251,11 @@ class Captures:
             found = await self._in_thread(partial(self._finder.open, pod.workload))
         except PodAbsentError:
             await self._give_up_network(pod, "the pod's sandbox is gone")
+            await self._forget_sandbox(pod.workload.uid)
             raise
+        if self._remembered.get(pod.workload.uid, (None, found.identity))[1] != found.identity:
+            await self._forget_sandbox(pod.workload.uid)
+        self._remembered.pop(pod.workload.uid, None)
         if pod.network is not None and pod.network.identity == found.identity:
             found.close()
             return pod.network
@@ -355,16 +361,23 @@ class Captures:
             sock.close()
 
     def _release_left_behind(self) -> None:
-        recorded, self._recorded = self._recorded, []
-        for uid, path, device, inode in recorded:
-            if uid not in self.pods and self._nursery is not None:
-                self._nursery.start_soon(self._release_one, Path(path), NamespaceId(device, inode))
+        for uid in self._remembered.keys() - self.pods.keys():
+            if self._nursery is not None:
+                reason = "it left the mesh while no control was there"
+                self._nursery.start_soon(self._release_one, *self._remembered.pop(uid), reason)
 
-    async def _release_one(self, path: Path, identity: NamespaceId) -> None:
+    async def _forget_sandbox(self, uid: str) -> None:
+        """Leave nothing of a former control in a sandbox that the pod no longer has."""
+        if uid in self._adopted:
+            self._withdraw(uid, self._adopted.pop(uid))
+        if uid in self._remembered:
+            await self._release_one(*self._remembered.pop(uid), "it is no longer this pod's")
+
+    async def _release_one(self, path: Path, identity: NamespaceId, reason: str) -> None:
         try:
             backend = await self._chosen_backend()
             await self._in_thread(partial(release_left_behind, path, identity, backend, self._proc_roots))
-            self._log.info("pod-released", netns=str(path), reason="it left the mesh while no control was there")
+            self._log.info("pod-released", netns=str(path), reason=reason)
         except (IptablesError, OSError) as exc:
             self._log.info("pod-gone", netns=str(path), error=str(exc))
 

@@ -150,9 +150,6 @@ def test_an_address_that_another_pod_got_is_never_taken_for_the_old_pod(kubelet:
     kubelet.until_state("captured")
     kubelet.proc.end(70)
     kubelet.proc.put(71, "uid-other", node.server)  # same namespace and address: the worst case
-    node.server.shell("nft flush ruleset")
-    kubelet.node.agent.mark()
-    until(lambda: kubelet.node.agent.events(), "the agent heals or gives up")
     os.kill(node.agent.control_pid, signal.SIGKILL)
     kubelet.until_state("absent")
     until(lambda: not node.is_captured(node.server), "it is left alone")
@@ -165,7 +162,7 @@ def test_a_pod_that_is_gone_leaves_nothing_in_the_agent(kubelet: Kubelet) -> Non
     kubelet.proc.put(70, "uid-server", node.server)
     node.configure(kubelet.workload(node.server))
     kubelet.until_state("captured")
-    identity = f"net:[{node.server.path.stat().st_ino}]"
+    identity = node.server.path.stat().st_ino
     assert identity in held(node.agent.control_pid)
     kubelet.proc.end(70)
     for address, length in ((node.server.address(4), 24), (node.server.address(6), 64)):
@@ -177,11 +174,12 @@ def test_a_pod_that_is_gone_leaves_nothing_in_the_agent(kubelet: Kubelet) -> Non
     node.agent.until_ready()
 
 
-def held(pid: int) -> set[str]:
+def held(pid: int) -> set[int]:
+    """Return the inodes that a process has open."""
     found = set()
     for path in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.add(os.readlink(path))
+            found.add(path.stat().st_ino)
         except OSError:
             continue
     return found

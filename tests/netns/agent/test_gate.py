@@ -23,7 +23,7 @@ pytestmark = pytest.mark.netns
 
 IDENTITY = "spiffe://cluster.local/ns/shop/sa/default"
 GATES: dict[Family, str] = {4: GATE_ADDRESS_V4, 6: GATE_ADDRESS_V6}
-UID = "uid-client"
+UID = "0f2d6b3e-6f4f-4c5e-9d3a-3f1a2b4c5d6e"
 GATE = "import sys; from weft_agent.__main__ import main; sys.exit(main(['gate']))"
 
 
@@ -43,7 +43,7 @@ class Gated:
         new.rename(self.node.agent.identity / "shop.default.pem")
 
     def enrol(self) -> None:
-        self.node.configure(self.node.workload(self.node.client))
+        self.node.configure(self.node.workload(self.node.client, uid=UID))
 
     def ask(self, family: Family = 4, uid: str = UID, pod: Pod | None = None) -> bytes:
         with dial(pod or self.node.client, GATES[family], HEALTH_PORT, timeout_s=3.0) as sock:
