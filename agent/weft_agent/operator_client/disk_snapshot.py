@@ -13,6 +13,7 @@ missing deny.
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,16 @@ class SnapshotError(Exception):
     """The snapshot cannot be used or written; the message says why and what follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a snapshot is, and whose."""
+
+    directory: Path
+    node: str
+    build: str
+    """Version of this agent."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """What the file holds."""
 
@@ -50,14 +61,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return Change((), {key: (content_hash, body) for key, content_hash, body in self.entries}, frozenset())
 
 
-def write_snapshot(directory: Path, entries: Entries, node: str, build: str, now_unix_s: float) -> int:
+def write_snapshot(place: Place, entries: Entries, now_unix_s: float) -> int:
     """Write the snapshot; blocking.
 
     Args:
-        directory: made if it is not there.
+        place: its directory is made if it is not there.
         entries: the confirmed resources.
-        node: whose they are.
-        build: version of this agent.
         now_unix_s: wall clock, seconds.
 
     Returns:
@@ -66,8 +75,9 @@ def write_snapshot(directory: Path, entries: Entries, node: str, build: str, now
     Raises:
         SnapshotError: it could not be written; the last one is still there.
     """
+    directory = place.directory
     listed = [(key, content_hash, body) for key, (content_hash, body) in entries.items()]
-    snapshot = Snapshot(schema=SCHEMA, node=node, build=build, saved_unix_s=now_unix_s, entries=listed)
+    snapshot = Snapshot(schema=SCHEMA, node=place.node, build=place.build, saved_unix_s=now_unix_s, entries=listed)
     payload = msgspec.msgpack.encode(snapshot)
     data = FORMAT + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
     try:
@@ -82,13 +92,13 @@ def write_snapshot(directory: Path, entries: Entries, node: str, build: str, now
     return len(data)
 
 
-def read_snapshot(directory: Path, node: str) -> Snapshot | None:
+def read_snapshot(place: Place) -> Snapshot | None:
     """Read the snapshot; blocking. None: there is none.
 
     Raises:
         SnapshotError: there is one that cannot be used.
     """
-    path = directory / FILE
+    path, node = place.directory / FILE, place.node
     try:
         with path.open("rb") as file:
             data = file.read(MAX_UPDATE_BYTES + 1)

@@ -242,8 +242,7 @@ class Ledger:
         """
         flight, self._flight = self._flight, _InFlight()
         told = dict(flight.refused)
-        entries = dict(self.entries)
-        changed = False
+        good: dict[Key, tuple[Hash, bytes]] = {}
         for refusal in refused:
             key = refusal.key
             if refusal.generation < flight.since.get(key, refusal.generation + 1):
@@ -253,13 +252,20 @@ class Ledger:
             if item is not None:  # an Ack cannot say that a removal was refused
                 told[key] = self.refusals[key]
             if before is not None and before != item:
-                self._put(entries, key, before, _known(before[1]))
-                changed = True
+                good[key] = before
             elif before is None and item is not None:
                 self._stood_in_for[key] = self.refusals[key]
-        self.entries = self.confirmed = entries
+        if good:
+            self._go_back(good)
+        self.confirmed = self.entries
         answers = tuple((key, content_hash, reason) for key, (content_hash, reason) in sorted(told.items()))
-        return tuple(Ack(nonce=nonce, refused=answers) for nonce in flight.nonces), changed
+        return tuple(Ack(nonce=nonce, refused=answers) for nonce in flight.nonces), bool(good)
+
+    def _go_back(self, good: Mapping[Key, tuple[Hash, bytes]]) -> None:
+        entries = dict(self.entries)
+        for key, item in good.items():
+            self._put(entries, key, item, _known(item[1]))
+        self.entries = entries
 
     def forget_nonces(self) -> None:
         """Note that the session ended: what is in flight is acknowledged to nobody."""

@@ -1,11 +1,11 @@
 """The configuration of this node from the operator's stream: connected as long as possible, served from disk when not.
 
 Theory: three things go on side by side and know little of each other. `_stay_connected` makes sessions, one after the other,
-with a growing pause after each that failed. `Enforcement` brings what they say into force and acknowledges it. `_keep` writes
-what was confirmed to disk, soon but not often. The snapshot is put into force before the first connection is tried, so an
-agent serves at once wherever the operator is, and after every loss of it goes on with what it has.
+with a growing pause after each that failed. `Enforcement` brings what they say into force and acknowledges it.
+`SnapshotKeeper` writes what was confirmed to disk, soon but not often. The snapshot is put into force before the first
+connection is tried, so an agent serves at once wherever the operator is, and after every loss of it goes on with what it has.
 
-Source: DESIGN of the configuration stream in `weft_contract.stream`; kubernetes.md is silent on pauses, limits say why.
+Source: `weft_contract.stream`; pauses and times are limits.
 """
 
 import time
@@ -19,15 +19,15 @@ from typing import Final
 import trio
 
 from weft_agent.control.config_source import Config
-from weft_agent.control.desired import Entries
 from weft_agent.operator_client.assembly import Change
 from weft_agent.operator_client.backoff import Backoff
 from weft_agent.operator_client.contact import Contact
 from weft_agent.operator_client.credentials import CredentialFiles, Credentials, until_roots_change, until_token_ends
-from weft_agent.operator_client.disk_snapshot import SnapshotError, read_snapshot, write_snapshot
+from weft_agent.operator_client.disk_snapshot import Place
 from weft_agent.operator_client.enforcement import Enforcement, Workers
 from weft_agent.operator_client.errors import OperatorError, UnreachableError
 from weft_agent.operator_client.session import Session
+from weft_agent.operator_client.snapshot_keeper import SnapshotKeeper
 from weft_agent.operator_client.transport import Endpoint, connect
 from weft_agent.operator_client.websocket import WebSocket
 from weft_agent.telemetry.log import Log
@@ -36,8 +36,6 @@ from weft_contract.limits import Limits
 from weft_contract.resources.document import SCHEMA
 from weft_contract.stream import MAX_FRAME_BYTES, STREAM_PATH, SUBPROTOCOL, Ack, Hello, Pods
 
-SETTLE_S: Final = 0.5
-"""Changes come in groups; one write serves them all."""
 AGREED_S: Final = 2.0
 """An operator sends differences at once, or has none."""
 SETTLED_SESSION_S: Final = 30.0
@@ -89,14 +87,12 @@ class ConfigStream:
         self._clock = clock
         self._enforcement = Enforcement(settings.node, workers, log, metrics)
         self._enforcement.acknowledge = self._acknowledge
-        self._enforcement.confirmed = self._note_confirmed
+        self._enforcement.confirmed = self._keep_confirmed
         self._backoff = Backoff(rng, settings.limits.operator_backoff_first_s, settings.limits.operator_backoff_max_s)
         self._session: Session | None = None
         self._hurry = trio.Event()
-        self._to_keep = trio.Event()
-        self._kept: Entries | None = None
-        """What the file on disk holds."""
-        self.snapshot_problem = ""
+        place = Place(settings.snapshot, settings.node, settings.build)
+        self._keeper = SnapshotKeeper(place, settings.limits.snapshot_interval_s, log, metrics, clock)
         self.contact = Contact(f"https://{settings.endpoint}", metrics, clock)
         self.connected: Callable[[], None] = lambda: None
         """Told of each connection that came about: the operator is there."""
@@ -112,7 +108,12 @@ class ConfigStream:
     def problems(self) -> tuple[str, ...]:
         """What the operator sent and is not in force; what keeps the snapshot from being written."""
         refused = tuple(f"{key}: {reason}" for key, (_, reason) in sorted(self._enforcement.ledger.refusals.items()))
-        return (*refused, *filter(None, [self.snapshot_problem]))
+        return (*refused, *filter(None, [self._keeper.problem]))
+
+    @property
+    def snapshot_problem(self) -> str:
+        """What keeps the snapshot from being read or written; empty: nothing."""
+        return self._keeper.problem
 
     @property
     def refused(self) -> int:
@@ -144,31 +145,17 @@ class ConfigStream:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._enforcement.run, apply)
-                nursery.start_soon(self._keep)
+                nursery.start_soon(self._keeper.run)
                 nursery.start_soon(self._stay_connected)
         finally:
-            entries = self._to_write()
-            if entries is not None:
-                self._note_written(entries, self._write(entries, self._clock()))  # short, and the last chance
+            self._keeper.finish()
 
     async def _begin(self, apply: Callable[[Config], None]) -> None:
-        directory = self._settings.snapshot
-        try:
-            snapshot = await trio.to_thread.run_sync(read_snapshot, directory, self._settings.node)
-        except SnapshotError as exc:
-            self.snapshot_problem = str(exc)
-            self._log.error("snapshot-unusable", error=str(exc), consequence="no pod is served until the operator came")
-            return
-        if snapshot is None:
-            self._log.warning(
-                "snapshot-missing", directory=str(directory), consequence="the operator has to be waited for"
-            )
-            return
-        self.contact.confirmed_unix_s = snapshot.saved_unix_s
-        age_s = round(self._clock() - snapshot.saved_unix_s)
-        self._log.info("snapshot-read", resources=len(snapshot.entries), build=snapshot.build, age_s=age_s)
-        await self._enforcement.begin(snapshot.change(), apply)
-        self._kept = self._enforcement.ledger.entries
+        snapshot = await self._keeper.read()
+        if snapshot is not None:
+            self.contact.confirmed_unix_s = snapshot.saved_unix_s
+            await self._enforcement.begin(snapshot.change(), apply)
+            self._keeper.holds(self._enforcement.ledger.entries)
 
     async def _stay_connected(self) -> None:
         while True:
@@ -250,43 +237,7 @@ class ConfigStream:
         if self._session is not None:
             self._session.acknowledge(acks)
 
-    # -- disk -----------------------------------------------------------------------------------------------------
-
-    def _note_confirmed(self) -> None:
-        self._to_keep.set()
-
-    async def _keep(self) -> None:
-        while True:
-            await self._to_keep.wait()
-            await trio.sleep(SETTLE_S)
-            self._to_keep = trio.Event()
-            entries = self._to_write()
-            if entries is not None:
-                self._note_written(entries, await trio.to_thread.run_sync(self._write, entries, self._clock()))
-            await trio.sleep(self._settings.limits.snapshot_interval_s)
-
-    def _to_write(self) -> Entries | None:
-        """Return what was confirmed, if it is not what the file on disk holds."""
+    def _keep_confirmed(self) -> None:
         confirmed = self._enforcement.ledger.confirmed
-        return None if confirmed is self._kept else confirmed
-
-    def _write(self, entries: Entries, now_unix_s: float) -> int | SnapshotError:
-        """Write the snapshot and return its size; blocking."""
-        settings = self._settings
-        try:
-            return write_snapshot(settings.snapshot, entries, settings.node, settings.build, now_unix_s)
-        except SnapshotError as exc:
-            return exc
-
-    def _note_written(self, entries: Entries, result: int | SnapshotError) -> None:
-        if isinstance(result, SnapshotError):
-            self._metrics.add("weft_snapshot_writes_total", outcome="failed")
-            if self.snapshot_problem != str(result):
-                self._log.error("snapshot-not-written", error=str(result))
-            self.snapshot_problem = str(result)
-            self._to_keep.set()  # try again: disks are repaired
-            return
-        self._kept = entries
-        self.snapshot_problem = ""
-        self._metrics.add("weft_snapshot_writes_total", outcome="written")
-        self._metrics.set("weft_snapshot_bytes", float(result))
+        if confirmed is not None:
+            self._keeper.keep(confirmed)

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from weft_agent.control.config_source import Config
-from weft_agent.operator_client.disk_snapshot import FILE, read_snapshot
+from weft_agent.operator_client.disk_snapshot import FILE, Place, read_snapshot
 from weft_agent.operator_client.stream import ConfigStream, StreamSettings
 from weft_agent.operator_client.transport import Endpoint
 from weft_agent.telemetry.log import Log
@@ -71,6 +71,7 @@ class Rig:
         self.operator = operator or StandinOperator(directory)
         self.directory = directory
         self.snapshot = directory / "snapshot"
+        self.place = Place(self.snapshot, "n1", "1.0")
         self.workers = FakeWorkers()
         self.lines: list[bytes] = []
         self.metrics = Metrics()
@@ -245,7 +246,7 @@ async def test_a_restart_without_an_operator_serves_from_the_snapshot(rig: Rig, 
     rig.operator.put(NODE, workload("a", "10.0.0.1"))
     async with rig.serving(), rig.following():
         await rig.operator.until_acked()
-    assert read_snapshot(rig.snapshot, "n1") is not None, "written at the latest when the agent ends"
+    assert read_snapshot(rig.place) is not None, "written at the latest when the agent ends"
     second = Rig(tmp_path, rig.operator)
     async with second.following() as stream:
         config = await second.until_applied(1)
@@ -272,9 +273,22 @@ async def test_the_snapshot_is_written_soon_after_a_change(rig: Rig) -> None:
         with trio.fail_after(10):
             while not rig.metrics.get("weft_snapshot_writes_total", outcome="written"):  # noqa: ASYNC110 - a number is no event
                 await trio.sleep(0.01)
-        kept = read_snapshot(rig.snapshot, "n1")
+        kept = read_snapshot(rig.place)
         assert kept is not None
         assert [entry[0] for entry in kept.entries] == ["Node/n1"]
+
+
+async def test_a_restart_without_an_operator_does_not_make_the_snapshot_look_younger(rig: Rig, tmp_path: Path) -> None:
+    rig.operator.put(NODE)
+    async with rig.serving(), rig.following():
+        await rig.operator.until_acked()
+    before = rig.snapshot.joinpath(FILE).read_bytes()
+    second = Rig(tmp_path, rig.operator)
+    async with second.following() as stream:
+        await second.until_event("operator-away")
+        await trio.sleep(0.8)  # longer than a change waits to be written
+        assert stream.contact.age_s() > 0
+    assert rig.snapshot.joinpath(FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "empty"])
@@ -292,7 +306,7 @@ async def test_a_broken_snapshot_is_told_passed_over_and_replaced(rig: Rig, dama
         assert stream.problems
         async with second.serving():
             await second.operator.until(lambda: [each for each in second.operator.alive if each.acks])
-    assert read_snapshot(rig.snapshot, "n1") is not None
+    assert read_snapshot(rig.place) is not None
 
 
 async def test_a_disk_that_cannot_be_written_is_told_and_costs_nothing_else(rig: Rig) -> None:
