@@ -23,6 +23,7 @@ from weft_operator.compile.view import ObjectKey
 from weft_operator.distribution import Hub, HubMetrics, StreamEndpoint
 from weft_operator.live import Engine
 from weft_operator.reflect import Feed, Round
+from weft_operator.server import collector
 from weft_operator.server.certificate import ServerTls
 from weft_operator.server.listen import HttpServer
 from weft_operator.server.settings import Address
@@ -79,6 +80,7 @@ class Operator:
         self.feed.open()
         self._feeding = asyncio.create_task(self.feed.run())
         await self.feed.compiled.wait()
+        collector.settle()
         application = web.Application()
         application.add_routes(StreamEndpoint(self.hub, OpenDoor()).routes())
         self._server = HttpServer(application, Address("127.0.0.1", 0), tls.context)

@@ -41,6 +41,7 @@ from weft_operator.distribution import (
 from weft_operator.identity import CertificateEndpoint, PodIndex, TokenGatekeeper
 from weft_operator.live import Engine
 from weft_operator.reflect import Feed, Known, Mirror, Round, Seen
+from weft_operator.server import collector
 from weft_operator.server.health import Health
 from weft_operator.server.kopf_login import kopf_login
 from weft_operator.server.leader import Candidate
@@ -161,6 +162,7 @@ class Replica:
         self.feed.set_bundles(self.trust.bundles)
         self.feed.open()
         await self.feed.compiled.wait()
+        collector.settle()
         await self._start("stream", self._stream_application(), self._settings.stream_address, secure=True)
         await self._start("webhook", self._webhooks().application(), self._settings.webhook_address, secure=True)
         self._serving.set()
