@@ -19,7 +19,7 @@ import msgspec
 from perf.control.plan import Plan
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-RESULTS: Final = ROOT / "perf" / "results"
+RESULTS: Final = ROOT / "perf" / "results" / "control"
 LAG_BAR_S: Final = 1.0
 """p99 from a change to its being in force on a node."""
 Facts = dict[str, Any]  # what a process says of itself: JSON
@@ -90,7 +90,7 @@ def main(words: Sequence[str]) -> int:
     sys.stdout.write(table(result))
     places = [options.json] if options.json else []
     if options.save:
-        places.append(RESULTS / f"control-{datetime.now(UTC):%Y-%m-%d}-{result['commit'] or 'unknown'}.json")
+        places.append(RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-{result['commit'] or 'unknown'}.json")
     for path in places:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")

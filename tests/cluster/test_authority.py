@@ -23,6 +23,7 @@ from weft_testing.stream_agent import StreamAgent
 pytestmark = [pytest.mark.cluster]
 NAMESPACE = "weft-authority"
 SECRET = f"/api/v1/namespaces/{NAMESPACE}/secrets/weft-ca"
+ALARM = 'weft_operator_authority_alarm{alarm="SecretUnreadable"} 1.0'
 ROOTS = f"/api/v1/namespaces/{NAMESPACE}/configmaps/weft-roots"
 
 
@@ -78,12 +79,17 @@ def test_a_second_replica_signs_with_the_same_authority(place: Place, tmp_path_f
 def test_what_is_damaged_is_not_overwritten_and_the_operator_signs_on(place: Place) -> None:
     good = place.api.get(SECRET)["data"]["ca.json"]
     place.api.patch(SECRET, {"data": {"ca.json": b64encode(b"damaged").decode()}})
-    alarm = 'weft_operator_alarms{alarm="SecretUnreadable"} 1.0'
-    wait_until(lambda: alarm in place.operator.get("metrics", "/metrics")[1], "the alarm was raised", 30)
+    try:
+        sees_it(place)
+    finally:
+        place.api.patch(SECRET, {"data": {"ca.json": good}})
+    wait_until(lambda: ALARM not in place.operator.get("metrics", "/metrics")[1], "the alarm had ended", 30)
+
+
+def sees_it(place: Place) -> None:
+    wait_until(lambda: ALARM in place.operator.get("metrics", "/metrics")[1], "the alarm was raised", 30)
     assert b64decode(place.api.get(SECRET)["data"]["ca.json"]) == b"damaged"
     assert place.ask(place.token("here"), "web")[0] == 200
-    place.api.patch(SECRET, {"data": {"ca.json": good}})
-    wait_until(lambda: alarm not in place.operator.get("metrics", "/metrics")[1], "the alarm had ended", 30)
 
 
 async def until(what: str, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:

@@ -1,15 +1,15 @@
 """A running operator with two nodes that nobody runs: agents' pods with real tokens, and a shop of which all pods are on one."""
 
-import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -75,15 +75,17 @@ class Place:
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
         pem = request.public_bytes(serialization.Encoding.PEM).decode()
         body = {"namespace": namespace or self.shop, "serviceAccount": account, "csr": pem}
-        return asyncio.run(self._post(json.dumps(body).encode(), {"Authorization": f"Bearer {token}"}))
-
-    async def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, Object]:
-        url, tls = self.url + CERTIFICATE_PATH, await asyncio.to_thread(lambda: self.tls)
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http,
-            http.post(url, data=body, headers=headers, ssl=tls, server_hostname=SERVER_NAME) as answer,
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        port = self.operator.port("stream")
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            self.tls.wrap_socket(plain, server_hostname=SERVER_NAME) as secure,
         ):
-            return answer.status, json.loads(await answer.read())
+            connection = HTTPConnection("127.0.0.1", port)
+            connection.sock = secure
+            connection.request("POST", CERTIFICATE_PATH, json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
 
     def refused(self, token: str, account: str, *, namespace: str = "") -> tuple[int, str]:
         """Ask for a certificate that must not be given; return status and reason."""
