@@ -15,7 +15,7 @@ PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick perf-control fuzz images cluster cluster-down demo-kubernetes conformance clean
+.PHONY: help setup demo test lint types unit perf perf-quick perf-control faults fuzz images cluster cluster-down demo-kubernetes conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ perf-quick: $(VENV)/.ready  ## the same at 32 connections in four minutes
 
 perf-control: $(VENV)/.ready  ## the control plane with 5 000 Services and 200 nodes (ARGS="--json FILE")
 	@$(BIN)/python -m perf.control $(ARGS)
+
+faults: $(VENV)/.ready  ## kill workers and control, reload 500 times, all under load (ARGS="--json FILE", "--only worker")
+	$(call packages,$(PACKAGES_TEST))
+	@$(BIN)/python perf/faults.py $(ARGS)
 
 fuzz: $(VENV)/.ready  ## fuzz the parsers of hostile bytes (ARGS="--seconds 600")
 	@$(BIN)/python tests/conformance/fuzz.py $(ARGS)

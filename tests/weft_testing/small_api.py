@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from weft_contract.stream import TOKEN_AUDIENCE
 from weft_operator.access import Credentials
 from weft_operator.controllers import WATCHED
 from weft_operator.reflect import REFLECTED
@@ -68,6 +69,9 @@ OTHERS: Final = (
 )
 
 
+TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
 @dataclass(frozen=True)
 class _Path:
     resource: Resource
@@ -87,6 +91,8 @@ class SmallApi:
     """By plural, then by `namespace/name`."""
     away: bool = False
     """Every request is answered 503, and watches end."""
+    tokens: dict[str, Item] = field(default_factory=dict)
+    """What a TokenReview says of each token; of others that they are none."""
     writes: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request that wrote."""
     _version: Iterator[int] = field(default_factory=lambda: count(1))
@@ -116,6 +122,17 @@ class SmallApi:
         """Delete an object."""
         item = self.objects[plural].pop(key)
         self._tell(plural, "DELETED", {**item, "metadata": {**item["metadata"], "resourceVersion": self._next()}})
+
+    def admit_agent(self, node: str, namespace: str) -> str:
+        """Make the pod of a node's agent; return its token."""
+        metadata = {"name": f"weft-agent-{node}", "namespace": namespace}
+        spec = {"nodeName": node, "serviceAccountName": "weft-agent", "containers": []}
+        made = self.put({"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}})
+        known = {"node-name": node, "pod-name": metadata["name"], "pod-uid": made["metadata"]["uid"]}
+        extra = {f"authentication.kubernetes.io/{name}": [value] for name, value in known.items()}
+        user = {"username": f"system:serviceaccount:{namespace}:weft-agent", "extra": extra}
+        self.tokens[node] = {"authenticated": True, "audiences": [TOKEN_AUDIENCE], "user": user}
+        return node
 
     def go_away(self) -> None:
         """Answer nothing any more, and end all watches."""
@@ -164,6 +181,9 @@ class SmallApi:
         found = self._discovery(request.path) if request.method == "GET" else None
         if found is not None:
             return web.json_response(found)
+        if request.method == "POST" and request.path == TOKEN_REVIEWS:
+            asked = (await request.json())["spec"]["token"]
+            return web.json_response({"status": self.tokens.get(asked, {"authenticated": False})}, status=201)
         path = self._parse(request.path)
         if path is None:
             return _status(404, "NotFound", f"the server could not find {request.path}")

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from random import Random
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -39,6 +40,7 @@ from weft_agent.control.roster import Members
 from weft_agent.control.selftest import SelfTests, make_listener
 from weft_agent.control.settings import Address, Settings
 from weft_agent.control.state_directory import StateDirectory
+from weft_agent.kubernetes import Account, OwnAccount
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_agent.telemetry.pages import Pages
@@ -48,6 +50,10 @@ from weft_contract.resources.document import resource_key
 
 if TYPE_CHECKING:
     from weft_agent.operator_client.plane import OperatorPlane
+
+
+UNINSTALLED_S: Final = 5.0
+"""An uninstallation deletes the agents first and their account last; that takes a second or two."""
 
 
 class KeeperGoneError(Exception):
@@ -109,6 +115,10 @@ class Control:
             self._operator.certificates.stored = self._identities.reload
             self._captures.shown = self._operator.pods_changed
         self._gatekeeper = Gatekeeper(self._fleet, self._captures.pods)
+        self._own_account: OwnAccount | None = None
+        if settings.kubernetes:
+            account = Account.at(settings.kubernetes, settings.kubernetes_account, os.environ)
+            self._own_account = OwnAccount(account, log, Random())
         self._membership = Membership(settings, self._captures.remembered(), self._apply, log, metrics)
         self._selftests = SelfTests(metrics)
         self._health = Health(self._fleet, self._config, self._captures.missing, self._warnings, self._selftests, log)
@@ -178,6 +188,8 @@ class Control:
             nursery.start_soon(self._stockroom.run)
             nursery.start_soon(self._while_in_charge, partial(self._config.run, self._configured))
             nursery.start_soon(self._while_in_charge, self._membership.run)
+            if self._own_account is not None:
+                nursery.start_soon(self._own_account.run)
             nursery.start_soon(self._while_in_charge, self._identities.run)
             if self._operator is not None:
                 nursery.start_soon(self._while_in_charge, self._operator.run)
@@ -238,10 +250,22 @@ class Control:
                 nursery.start_soon(self._hand_over)
             cut = await self._fleet.drain(self._limits.drain_timeout_s)
             nursery.cancel_scope.cancel()
-        release = self._settings.remove_capture_on_exit and self._state.is_ours
+        release = await self._shall_release()
         await self._captures.leave_all(release=release)
         rules = "removed" if release else "stay in force"
         self._log.info("drained", cut=cut, rules=rules)
+
+    async def _shall_release(self) -> bool:
+        """Whether nobody comes after us, so that rules which stay would cut their pods off for good."""
+        if self._settings.stand_by and not self._state.take_back():
+            return False  # a successor has the node
+        if self._settings.remove_capture_on_exit:
+            return True
+        if self._own_account is None:
+            return False
+        with trio.move_on_after(UNINSTALLED_S):
+            await self._own_account.wait_gone()
+        return self._own_account.is_gone
 
     async def _hand_over(self) -> None:
         """Let the agent that stands by have the node: no pod is looked after any more, no word said in the node's name."""

@@ -75,6 +75,14 @@ class StateDirectory:
         self.write("workers.json", [])
         self.close()
 
+    def take_back(self) -> bool:
+        """Have the directory again if no successor took it; tell whether it is ours."""
+        if self._lock is None:
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not self.lock():
+                self.close()
+        return self.is_ours
+
     def close(self) -> None:
         """Let go of the lock, once."""
         lock, self._lock = self._lock, None

@@ -1,8 +1,9 @@
 """Sockets that control made ahead of need: taken in callbacks, asked for again before they run out.
 
 Theory: a worker may not make sockets in a pod's namespace, so it holds a few of each kind (role and family) per pod. The
-number wanted follows use: it doubles whenever somebody had to wait and falls back when the kind lies idle. Only when the
-stock is empty does a connection wait, and then for control's answer (a restart of control included), not longer than
+number wanted follows use: it doubles whenever somebody had to wait, or more were taken within a second than are held, and falls
+back when the kind lies idle. So a stock lasts for about a second of what is going on, which is what a restart of control takes.
+Only when it is empty does a connection wait, and then for control's answer (the next control's, too), not longer than
 `stock_wait_s`.
 """
 
@@ -15,6 +16,8 @@ from weft_agent.reactor import Reactor, Timer
 
 FIRST_WANTED: Final = 2
 MOST_WANTED: Final = 64
+WINDOW_S: Final = 1.0
+"""What is taken within so long should be there."""
 IDLE_S: Final = 30.0
 """A kind that nobody took for so long is wanted half as much."""
 
@@ -27,7 +30,10 @@ Ask = Callable[[int], None]
 class Stock:
     """Sockets of one kind."""
 
-    __slots__ = ("_ask", "_expected", "_reactor", "_sockets", "_taken_at", "_wait_s", "_waiting", "waits", "wanted")
+    __slots__ = (
+        "_ask", "_expected", "_reactor", "_sockets", "_taken", "_taken_at", "_wait_s", "_waiting", "_window_at", "waits",
+        "wanted",
+    )  # fmt: skip
 
     def __init__(self, reactor: Reactor, ask: Ask, wait_s: float) -> None:
         self._reactor = reactor
@@ -37,12 +43,15 @@ class Stock:
         self._waiting: deque[tuple[Taker, Timer]] = deque()
         self._expected = 0
         self._taken_at = reactor.now
+        self._window_at = reactor.now
+        self._taken = 0
+        """Since the window began."""
         self.wanted = FIRST_WANTED
         self.waits = 0
 
     def take(self, taker: Taker) -> None:
         """Hand a socket to `taker`, at once if there is one."""
-        self._taken_at = self._reactor.now
+        self._count()
         if self._sockets:
             sock = self._sockets.popleft()
             if len(self._sockets) + self._expected < self.wanted:
@@ -55,6 +64,16 @@ class Stock:
         self._waiting.append((taker, timer))
         if self._expected < len(self._waiting):
             self._order(self.wanted)
+
+    def _count(self) -> None:
+        """Note that somebody needs one, and want more where a second's need is more than is held."""
+        now = self._taken_at = self._reactor.now
+        if now - self._window_at >= WINDOW_S:
+            self._window_at = now
+            self._taken = 0
+        self._taken += 1
+        if self._taken > self.wanted:
+            self.wanted = min(self.wanted * 2, MOST_WANTED)
 
     def add(self, sockets: list[socket.socket]) -> None:
         """Take in what control sent; those who wait are served first."""

@@ -52,7 +52,7 @@ def install(  # one parameter for each option, as click wants it
     if not dry_run:
         raise CommandError(_by_helm(places, system_namespace, own), USAGE)
     for name in _CHARTS[1:] if skip_crds else _CHARTS:
-        where = [f"--namespace={system_namespace}", f"--kube-version={kube_version}", "--include-crds"]
+        where = [f"--namespace={system_namespace}", f"--kube-version={kube_version}", "--include-crds", "--no-hooks"]
         release = RELEASE if name == RELEASE else name
         click.echo(_helm(["template", release, str(places[name]), *where, *(own if name == RELEASE else [])]), nl=False)
 

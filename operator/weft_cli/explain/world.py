@@ -7,7 +7,7 @@ from weft_cli.explain.question import Named
 from weft_cli.output import CommandError
 from weft_contract.objects import Pod
 from weft_contract.problems import Problem
-from weft_contract.resources import Workload
+from weft_contract.resources import AuthorizationPolicy, Node, RateLimitPolicy, Workload
 from weft_core.routing import ServiceEntry
 from weft_core.snapshot import Snapshot, SnapshotBuilder, WorkloadTable
 from weft_operator.compile import Document, compile_cluster, read_view
@@ -30,6 +30,8 @@ class World:
         self._view = view
         self._documents = compiled.nodes
         self._snapshots: dict[str, Snapshot] = {}
+        self._inbound: dict[str, Snapshot] = {}
+        self._owners: dict[str, str] = {}
         self.members: dict[str, Workload] = {}
         """Enrolled pods by `namespace/name`."""
         self.node_of: dict[str, str] = {}
@@ -38,24 +40,31 @@ class World:
                 if isinstance(entry.spec, Workload):
                     key = f"{entry.spec.namespace}/{entry.spec.name}"
                     self.members[key], self.node_of[key] = entry.spec, node
+                    self._owners.update(dict.fromkeys(entry.spec.addresses, key))
 
     def snapshot(self, node: str) -> Snapshot:
         """Return what a node's agent knows; of a node without any document, nothing."""
         found = self._snapshots.get(node)
         if found is None:
-            document = self._documents.get(node)
-            resources = [entry.spec for entry in document.resources] if document is not None else []
-            found, _ = SnapshotBuilder().apply(resources, whole=True)
-            self._snapshots[node] = found
+            found = self._snapshots[node] = self._built(node)
         return found
 
     def table(self, address: str) -> tuple[str, WorkloadTable] | None:
         """Return the enrolled pod that has an address, with its node; None: nobody of the mesh."""
-        for key, node in self.node_of.items():
-            if address in self.members[key].addresses:
-                table = self.snapshot(node).workload(key)
-                return (node, table) if table is not None else None
-        return None
+        key = self._owners.get(address)
+        if key is None:
+            return None
+        node = self.node_of[key]
+        if node not in self._inbound:  # a call may end on every node, and only this part of what they know is asked
+            self._inbound[node] = self._built(node, (Node, Workload, AuthorizationPolicy, RateLimitPolicy))
+        table = self._inbound[node].workload(key)
+        return (node, table) if table is not None else None
+
+    def _built(self, node: str, kinds: tuple[type, ...] = (object,)) -> Snapshot:
+        document = self._documents.get(node)
+        resources = [entry.spec for entry in document.resources] if document is not None else []
+        found, _ = SnapshotBuilder().apply([item for item in resources if isinstance(item, kinds)], whole=True)
+        return found
 
     def backend(self, service: str, port: int) -> ServiceEntry | None:
         """Return a Service port as some node knows it that is told of it."""

@@ -24,6 +24,8 @@ class Facts:
 
     server: str
     server_version: str
+    namespace: str
+    """Where Weft is installed."""
     fetched: Fetched
     agents: Sequence[Body]
     """Pods of the DaemonSet."""
@@ -67,6 +69,7 @@ def gather(session: Session, namespace: str) -> Facts:
     return Facts(
         server=session.server,
         server_version=version,
+        namespace=namespace,
         fetched=fetched,
         agents=[pod for pod in pods if component(pod) == "agent"],
         operators=[pod for pod in pods if component(pod) == "operator"],

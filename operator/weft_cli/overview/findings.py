@@ -162,7 +162,7 @@ def _parts(facts: Facts) -> Iterator[Finding]:
         result = "ok" if not wrong else "warning" if node.ready else "error"
         captured = "?" if node.captured is None else str(node.captured)
         message = node.message or f"agent ready, {captured}/{node.members} pods captured"
-        remedy = f"kubectl logs -n NAMESPACE {node.agent}" if wrong and node.agent else ""
+        remedy = f"kubectl logs -n {facts.namespace} {node.agent}" if wrong and node.agent else ""
         yield Finding(subject=f"node {node.node}", result=result, message=message, remedy=remedy)
 
 

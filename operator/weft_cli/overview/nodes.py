@@ -35,6 +35,8 @@ class NodeState(Shape, frozen=True, kw_only=True):
     generation: int | None = None
     workers_behind: int = 0
     """Workers that have not applied this generation."""
+    connected: bool | None = None
+    """Whether an operator's stream is open; None: not known."""
     degraded: bool = False
     """Works with its last good configuration."""
     refused_resources: int = 0
@@ -95,6 +97,7 @@ def _node_state(name: str, agent: Body | None, members: int, facts: Facts, now: 
 
 def _known(samples: Sequence[Sample]) -> dict[str, object]:
     generation = _first(samples, "weft_config_generation")
+    connected = _first(samples, "weft_operator_connected")
     applied = [sample.value for sample in samples if sample.name == "weft_config_applied_generation"]
     expiries = [sample.value for sample in samples if sample.name == "weft_certificate_not_after_seconds"]
     captured = [
@@ -106,6 +109,7 @@ def _known(samples: Sequence[Sample]) -> dict[str, object]:
         "captured": len(captured),
         "generation": int(generation) if generation is not None else None,
         "workers_behind": sum(value != generation for value in applied),
+        "connected": bool(connected) if connected is not None else None,
         "degraded": bool(_first(samples, "weft_config_stale")),
         "refused_resources": int(
             max((s.value for s in samples if s.name == "weft_config_refused_resources"), default=0)
@@ -122,6 +126,8 @@ def _complaints(state: NodeState, silent: str, now: float) -> Iterable[str]:
         yield silent
     if state.captured is not None and state.captured != state.members:
         yield f"{state.captured} of {state.members} pods captured"
+    if state.connected is False:
+        yield "no operator is connected"
     if state.degraded:
         yield "works with its last good configuration"
     if state.workers_behind:

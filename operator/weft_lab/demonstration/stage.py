@@ -31,9 +31,16 @@ class Stage:
         self.name = name
 
     def weft(self, *arguments: str, timeout_s: float = CALL_TIMEOUT_S) -> Answer:
-        """Run `weft lab …`."""
+        """Run `weft lab …`.
+
+        Raises:
+            StageError: it did not end in time.
+        """
         command = [sys.executable, "-m", "weft_cli", "lab", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        except subprocess.TimeoutExpired as exc:
+            raise StageError(f"weft lab {' '.join(arguments)} did not end in {timeout_s:g} s") from exc
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def must(self, *arguments: str, timeout_s: float = CALL_TIMEOUT_S) -> str:

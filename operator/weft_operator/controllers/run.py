@@ -30,8 +30,9 @@ from weft_operator.controllers.work_queue import WorkQueue
 WORKERS: Final = 4
 RESYNC_S: Final = 600.0
 """Every object is looked at again this often, whatever was or was not heard."""
-BUNDLES_S: Final = 60.0
-BUNDLES_RETRY_S: Final = 5.0
+BUNDLES_S: Final = 10.0
+"""A chart's upgrade writes the webhook configurations anew; until the bundle is back, pods of the mesh cannot be made."""
+BUNDLES_RETRY_S: Final = 2.0
 PODS_S: Final = 20.0
 WATCHDOG_S: Final = 5.0
 

@@ -1,4 +1,4 @@
-"""The hub: the deltas of the compiler on one side, the sessions of the nodes on the other. One event loop, no socket.
+"""The hub: the deltas of the compiler on one side, the sessions of the nodes on the other. No socket.
 
 Theory: `apply` takes over one round and marks, for each connected node that reads a changed shelf, the keys that changed.
 Everything else is pulled: a connection that can send asks its session for the next update, and what it sends is looked up on
@@ -10,6 +10,7 @@ yet is sent away to come again, and the session of a node that leaves the cluste
 All methods are called on one event loop. The first round must hold the whole cluster.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from weft_operator.compile.view import ObjectKey
 from weft_operator.controllers.outlook import Look
 from weft_operator.distribution.gatekeeper import Caller, RefusedError
 from weft_operator.distribution.metrics import HubMetrics
-from weft_operator.distribution.outlook import Results
+from weft_operator.distribution.outlook import Part, Results
 from weft_operator.distribution.session import Batch, ProtocolError, Refusal, Session, State
 from weft_operator.distribution.settings import DEFAULT_SETTINGS, HubSettings
 from weft_operator.distribution.standing import (
@@ -40,6 +41,15 @@ from weft_operator.live.board import Board
 
 Changed = Callable[[Iterable[ObjectKey]], None]
 """Told of objects of which something is different now: the verdict, or how many nodes have them."""
+Later = Callable[[float, Callable[[], None]], object]
+SPREAD_S: Final = 1.0
+"""As often as progress is written (`controllers.plan.PROGRESS_S`)."""
+
+
+def call_later(seconds: float, call: Callable[[], None]) -> object:
+    """Call something in the running event loop."""
+    return asyncio.get_running_loop().call_later(seconds, call)
+
 
 _log: Final = structlog.get_logger("weft_operator.distribution")
 
@@ -81,6 +91,7 @@ class Hub:
         settings: limits.
         metrics: counts.
         changed: told of objects whose `look` is different now.
+        later: calls something after some seconds.
         clock: monotonic seconds.
         wall: seconds since 1970.
     """
@@ -91,6 +102,7 @@ class Hub:
         settings: HubSettings = DEFAULT_SETTINGS,
         metrics: HubMetrics | None = None,
         changed: Changed = lambda keys: None,
+        later: Later = call_later,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -103,6 +115,8 @@ class Hub:
         self._clock, self._wall = clock, wall
         self._lines: dict[str, Line] = {}
         self._sessions = count()
+        self._later = later
+        self._held_back: set[ObjectKey] = set()
         self._ready = False
 
     @property
@@ -137,7 +151,7 @@ class Hub:
             since: when the oldest change of the round happened, monotonic seconds; None: now.
         """
         at = since if since is not None else self._clock()
-        moved = self._moved_keys(delta)
+        moved, moved_shelves = self._moved_keys(delta), self._moved_shelves(delta)
         self.board.apply(delta)
         for node, shelves in delta.nodes.items():
             self._follow_node(node, shelves, moved.get(node, set()), at)
@@ -149,9 +163,14 @@ class Hub:
         self._ready = True
         for node in marked & self._lines.keys():
             self._lines[node].wake()
-        touched = self.results.apply(delta)
-        if touched:
-            self.changed(touched)
+        for items in delta.shelves.values():
+            self.elsewhere.changed(items)
+        self._announce(self.results.apply(delta, moved_shelves))
+
+    def _moved_shelves(self, delta: Delta) -> set[Shelf]:
+        """Return the shelves that other nodes read from now on; asked before the board follows."""
+        changes = (set(self.board.shelves_of_node(node)) ^ set(shelves or ()) for node, shelves in delta.nodes.items())
+        return set().union(*changes)
 
     def _moved_keys(self, delta: Delta) -> dict[str, set[Key]]:
         """Return what lay on the shelves that connected nodes do not read any more; asked before the board follows."""
@@ -219,7 +238,7 @@ class Hub:
         self._lines[caller.node] = line
         self.metrics.streams.set(len(self._lines))
         _log.info("node connected", node=caller.node, build=hello.build, have=len(hello.have), differs=session.pending)
-        self._tell_all()
+        self._announce(self.results.on_node(caller.node))
         return line
 
     def leave(self, line: Line, reason: str) -> None:
@@ -230,11 +249,7 @@ class Hub:
             del self._lines[node]
             self.metrics.streams.set(len(self._lines))
             _log.info("node disconnected", node=node, reason=reason)
-            self._tell_all()
-
-    def _tell_all(self) -> None:
-        """Every object has one node more or less that has answered for it."""
-        self.changed(self.results.all_keys)
+            self._announce(self.results.on_node(node))
 
     def take(self, line: Line) -> Batch | None:
         """Return the next update of a session; None: there is none now."""
@@ -242,7 +257,7 @@ class Hub:
         for item in line.session.oversized:
             self.metrics.oversized.inc()
             _log.error("resource too large", resource=item.key, bytes=len(item.body), node=line.caller.node)
-            self._tell({item.key})
+            self._announce(self.results.made_of({item.key}))
         line.session.oversized.clear()
         return batch
 
@@ -259,32 +274,50 @@ class Hub:
         for key in settled.refused:
             self.metrics.refusals.inc()
             _log.warning("resource refused", node=node, resource=key, reason=line.session.refused[key].reason)
-        self._tell(settled.keys)
+        self._announce(self.results.made_of(settled.keys))
 
-    def _tell(self, keys: Iterable[Key]) -> None:
-        touched = self.results.made_of(keys)
-        if touched:
-            self.changed(touched)
+    def _announce(self, objects: Set[ObjectKey]) -> None:
+        """Tell of objects that look different; of those that are part of very many resources once a second is enough."""
+        spread = {key for key in objects if self.results.is_spread(key)}
+        if objects - spread:
+            self.changed(objects - spread)
+        if spread:
+            waits = bool(self._held_back)
+            self._held_back |= spread
+            if not waits:
+                self._later(SPREAD_S, self._tell_spread)
+
+    def _tell_spread(self) -> None:
+        held_back, self._held_back = self._held_back, set()
+        self.changed(held_back)
 
     def look(self, kind: str, key: str) -> Look | None:
         """Say how things stand with an object, for its conditions; None: the compiler said nothing of it (yet)."""
-        return self.results.look((kind, key), self.state)
+        return self.results.look((kind, key), self)
 
     def report(self, line: Line, pods: Pods) -> None:
         """Take over what a node says of its pods."""
         line.pods = pods
 
-    def state(self, node: str, item: Item) -> tuple[State, str]:
-        """Say how things stand with a resource on a node, and why it was refused; LAGGING where it is not connected."""
+    def standing(self, node: str, part: Part) -> tuple[State, str]:
+        """Return the worst of some resources on a node, and why it was refused; LAGGING where it is not connected."""
         line = self._lines.get(node)
         if line is None:
-            return self.elsewhere.state(node, item.key)
-        state = line.session.state(item.key)
-        return state, line.session.refused[item.key].reason if state is State.REFUSED else ""
+            return self.elsewhere.state(node, part.keys())
+        session = line.session
+        why = next((refusal.reason for key, refusal in session.refused.items() if part.belongs(key)), None)
+        if why is not None:
+            return State.REFUSED, why
+        lags = any(part.belongs(key) for key in session.unsettled)
+        return (State.LAGGING, "") if lags else (State.IN_FORCE, "")
+
+    def state(self, node: str, item: Item) -> tuple[State, str]:
+        """Say how things stand with one resource on a node."""
+        return self.standing(node, Part(item.key.__eq__, lambda: (item.key,)))
 
     # -- other replicas -----------------------------------------------------------------------------------------------
 
-    def standing(self, question: Question, replica: str) -> Answer:
+    def answer(self, question: Question, replica: str) -> Answer:
         """Answer another replica about our nodes.
 
         Args:
@@ -295,11 +328,11 @@ class Hub:
         same = question.keys.keys() - set(other)
         return Answer(
             replica=replica,
-            nodes={node: self._standing(node, line, same) for node, line in self._lines.items()},
+            nodes={node: self._said_of(node, line, same) for node, line in self._lines.items()},
             other=other,
         )
 
-    def _standing(self, node: str, line: Line, keys: Set[Key]) -> NodeStanding:
+    def _said_of(self, node: str, line: Line, keys: Set[Key]) -> NodeStanding:
         """Say which of some resources a node does not have in force; those that it need not have do not matter."""
         session = line.session
         return NodeStanding(
@@ -311,16 +344,13 @@ class Hub:
 
     def heard(self, question: Question, answer: Answer, now: float) -> None:
         """Take over what another replica said of its nodes; `now` is monotonic seconds."""
-        changed = self.elsewhere.take(question, answer, now)
-        if changed is None:
-            self._tell_all()
-        elif changed:
-            self._tell(changed)
+        keys, nodes = self.elsewhere.take(question, answer, now)
+        self._announce(self.results.made_of(keys).union(*map(self.results.on_node, nodes)))
 
     def forget_silent(self, now: float) -> None:
         """Forget the nodes of replicas that do not answer any more."""
-        if self.elsewhere.forget_silent(now):
-            self._tell_all()
+        gone = self.elsewhere.forget_silent(now)
+        self._announce(set().union(*map(self.results.on_node, gone)))
 
     def serves(self, node: str) -> bool:
         """Whether a node is connected here."""

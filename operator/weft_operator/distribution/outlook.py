@@ -7,8 +7,8 @@ acknowledged and may wait for another change of the same resources.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeAlias
 
 from weft_contract.objects import ROOT_NAMESPACE
 from weft_contract.stream import Key
@@ -17,13 +17,30 @@ from weft_operator.compile.view import ObjectKey
 from weft_operator.conditions import Progress
 from weft_operator.controllers.outlook import Look
 from weft_operator.distribution.session import State
-from weft_operator.live import ALWAYS, Delta, Item, node_shelf
+from weft_operator.live import ALWAYS, Delta, Shelf, node_shelf
 from weft_operator.live.board import Board
 
-Ask: TypeAlias = Callable[[str, Item], tuple[State, str]]
-"""How things stand with a resource on a node, and why it was refused."""
+Verdict: TypeAlias = tuple[State, str]
+"""How things stand, and why it was refused."""
 
-PEER_AUTHENTICATION: Final = "PeerAuthentication"
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The resources of one node that an object became."""
+
+    belongs: Callable[[Key], bool]
+    """Whether a resource is one of them."""
+    keys: Callable[[], Iterable[Key]]
+    """All of them; may be very many."""
+
+
+class Standings(Protocol):
+    """Knows what nodes have in force."""
+
+    def standing(self, node: str, part: Part) -> Verdict:
+        """Return the worst of some resources on a node."""
+
+
 MESH: Final = "Mesh"
 _WORKLOAD: Final = "Workload/"
 _OF_THE_MESH: Final = ("Node/", "Telemetry/", _WORKLOAD)
@@ -43,21 +60,32 @@ class Results:
         self._spread: set[ObjectKey] = set()
         """Objects without a resource of their own."""
 
-    @property
-    def all_keys(self) -> Iterable[ObjectKey]:
-        """Every object."""
-        return tuple(self._results)
+    def apply(self, delta: Delta, moved: Iterable[Shelf]) -> set[ObjectKey]:
+        """Take over one round; return the objects that look different now.
 
-    def apply(self, delta: Delta) -> set[ObjectKey]:
-        """Take over one round; return the objects that look different now."""
+        Args:
+            delta: the round, which the board has taken over.
+            moved: shelves that other nodes read than before.
+        """
         for key, result in delta.results.items():
             self._replace(key, result)
         touched = set(delta.results)
         for items in delta.shelves.values():
             touched |= self.made_of(items)
-        if delta.nodes:
-            touched |= self._results.keys()
+        for shelf in moved:
+            touched |= self.made_of(self._board.shelf(shelf))
         return touched
+
+    def on_node(self, node: str) -> set[ObjectKey]:
+        """Return the objects that a node needs."""
+        found: set[ObjectKey] = set()
+        for shelf in self._board.shelves_of_node(node):
+            found |= self.made_of(self._board.shelf(shelf))
+        return found
+
+    def is_spread(self, key: ObjectKey) -> bool:
+        """Whether an object is part of very many resources, so that looking at it costs something."""
+        return key in self._spread
 
     def _replace(self, key: ObjectKey, result: ObjectResult | None) -> None:
         old = self._results.pop(key, None)
@@ -84,26 +112,27 @@ class Results:
                 found |= {item for item in self._spread if _depends(item, namespace)}
         return found
 
-    def needs(self, key: ObjectKey) -> Iterator[tuple[str, list[Item]]]:
+    def _needs(self, key: ObjectKey, result: ObjectResult) -> Iterator[tuple[str, Part]]:
         """Yield each node that needs an object, with the resources it became there."""
-        result = self._results.get(key)
-        if result is None:
-            return
         if result.resource:
-            for node in self._board.holders(result.resource):
-                item = self._board.find(node, result.resource)
-                yield node, [item] if item is not None else []
+            part = Part(result.resource.__eq__, lambda: (result.resource,))
+            yield from ((node, part) for node in self._board.holders(result.resource))
         elif key[0] == MESH:
-            for node in self._board.nodes_in_use():
-                shelves = (self._board.shelf(ALWAYS), self._board.shelf(node_shelf(node)))
-                yield node, [item for shelf in shelves for item in shelf.values() if item.key.startswith(_OF_THE_MESH)]
+            yield from ((node, self._part(node, _OF_THE_MESH)) for node in self._board.nodes_in_use())
         else:
-            prefix = _WORKLOAD if result.namespace == ROOT_NAMESPACE else f"{_WORKLOAD}{result.namespace}/"
-            for node in result.nodes:
-                own = self._board.shelf(node_shelf(node)).values()
-                yield node, [item for item in own if item.key.startswith(prefix)]
+            everywhere = result.namespace == ROOT_NAMESPACE
+            prefix = _WORKLOAD if everywhere else f"{_WORKLOAD}{result.namespace}/"
+            yield from ((node, self._part(node, (prefix,))) for node in result.nodes)
 
-    def look(self, key: ObjectKey, ask: Ask) -> Look | None:
+    def _part(self, node: str, prefixes: tuple[str, ...]) -> Part:
+        shelves = (self._board.shelf(ALWAYS), self._board.shelf(node_shelf(node)))
+
+        def belongs(key: Key) -> bool:
+            return key.startswith(prefixes)
+
+        return Part(belongs, lambda: (key for shelf in shelves for key in shelf if belongs(key)))
+
+    def look(self, key: ObjectKey, standings: Standings) -> Look | None:
         """Say how things stand with an object; None: the compiler said nothing of it."""
         result = self._results.get(key)
         if result is None:
@@ -111,13 +140,12 @@ class Results:
         lagging: list[str] = []
         refused: dict[str, str] = {}
         nodes: list[str] = []
-        for node, items in self.needs(key):
+        for node, part in self._needs(key, result):
             nodes.append(node)
-            answers = [ask(node, item) for item in items]
-            why = next((reason for state, reason in answers if state is State.REFUSED), None)
-            if why is not None:
+            state, why = standings.standing(node, part)
+            if state is State.REFUSED:
                 refused[node] = why
-            elif any(state is State.LAGGING for state, _ in answers):
+            elif state is State.LAGGING:
                 lagging.append(node)
         progress = Progress(needed=len(nodes), lagging=sorted(lagging), refused=refused)
         return Look(result=replace(result, nodes=tuple(sorted(nodes))), progress=progress)

@@ -98,7 +98,7 @@ class StandingEndpoint:
             question = await self._read(request)
         except RefusedError as exc:
             return problem(exc)
-        answer = self._hub.standing(question, self._replica)
+        answer = self._hub.answer(question, self._replica)
         return web.Response(body=msgspec.msgpack.encode(answer), content_type="application/msgpack")
 
     async def _read(self, request: web.Request) -> Question:

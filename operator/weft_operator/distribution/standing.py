@@ -9,6 +9,7 @@ So what is remembered costs one fingerprint for each resource and replica, howev
 wrong for longer than it takes to ask again.
 """
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -108,24 +109,47 @@ class Elsewhere:
         self._replicas: dict[str, _Replica] = {}
         self._wanted: set[Key] = set()
         """Resources that somebody asked about."""
+        self._fingerprints: dict[Key, Fingerprint] = {}
+        """Of those, until the board changes."""
+
+    def changed(self, keys: Iterable[Key]) -> None:
+        """Note that the board holds something else under these keys, or elsewhere."""
+        for key in keys:
+            self._fingerprints.pop(key, None)
+
+    def _fingerprint(self, key: Key) -> Fingerprint:
+        found = self._fingerprints.get(key)
+        if found is None:
+            found = self._fingerprints[key] = fingerprint(self._board, key)
+        return found
 
     @property
     def nodes(self) -> frozenset[str]:
         """Nodes that are connected to other replicas."""
         return frozenset(node for replica in self._replicas.values() for node in replica.nodes)
 
-    def state(self, node: str, key: Key) -> tuple[State, str]:
-        """Say how things stand with a resource on a node that is not ours, and why it was refused."""
-        self._wanted.add(key)
+    def state(self, node: str, keys: Iterable[Key]) -> tuple[State, str]:
+        """Say how things stand with resources on a node that is not ours: the worst, and why it was refused."""
+        wanted = list(keys)
+        self._wanted.update(wanted)
+        shelves = shelves_fingerprint(self._board, node)
         found = State.LAGGING, ""
         for replica in self._replicas.values():
             standing = replica.nodes.get(node)
-            if standing is None or replica.confirmed.get(key) != fingerprint(self._board, key):
-                continue
-            if standing.shelves == shelves_fingerprint(self._board, node):
-                found = replica.state(node, key)
+            if standing is not None and standing.shelves == shelves:
+                found = self._worst(replica, node, wanted)
             if found[0] is State.IN_FORCE:  # what it has acknowledged anywhere it has
                 break
+        return found
+
+    def _worst(self, replica: _Replica, node: str, keys: Iterable[Key]) -> tuple[State, str]:
+        found = State.IN_FORCE, ""
+        for key in keys:
+            if replica.confirmed.get(key) != self._fingerprint(key):
+                return State.LAGGING, ""
+            state = replica.state(node, key)
+            if state[0] is not State.IN_FORCE:
+                found = state
         return found
 
     def question(self, replica: str, now: float) -> Question:
@@ -135,25 +159,26 @@ class Elsewhere:
         everything = bool(known.fresh) or now - known.all_asked_at > ASK_ALL_S
         open_keys = known.open_keys
         for key in list(self._wanted):
-            wanted = fingerprint(self._board, key)
+            wanted = self._fingerprint(key)
             if not wanted:
                 self._wanted.discard(key)
+                self._fingerprints.pop(key, None)
             elif everything or key in open_keys or known.confirmed.get(key) != wanted:
                 keys[key] = wanted
         return Question(keys=keys)
 
-    def take(self, question: Question, answer: Answer, now: float) -> set[Key] | None:
+    def take(self, question: Question, answer: Answer, now: float) -> tuple[Set[Key], Set[str]]:
         """Take over an answer.
 
         Returns:
-            Resources of which something may be different; None: of all, because a node came, went or came again.
+            Resources of which something may be different; nodes of which everything may, because they came or went.
         """
         known = self._replicas.setdefault(answer.replica, _Replica(now))
-        moved = _sessions(known.nodes) != _sessions(answer.nodes)
         asked, other = question.keys, frozenset(answer.other)
         complete = known.confirmed.keys() <= asked.keys()
         came = {node for node, each in answer.nodes.items() if not _same_session(known.nodes.get(node), each)}
-        news = moved or bool(known.fresh and complete)
+        went = {node for node in known.nodes if node not in answer.nodes}
+        news = came | went | (known.fresh if complete else set())
         known.fresh = set() if complete else (known.fresh | came) & answer.nodes.keys()
         known.at, known.nodes = now, answer.nodes
         if complete:
@@ -170,14 +195,12 @@ class Elsewhere:
             node: {key: why for key, why in known.refused.get(node, {}).items() if key not in asked} | each.refused
             for node, each in answer.nodes.items()
         }
-        return None if news else set(asked)
+        return asked.keys(), news
 
-    def forget_silent(self, now: float) -> bool:
-        """Forget replicas that do not answer any more; say whether there were any."""
-        gone = [name for name, replica in self._replicas.items() if now - replica.at > FORGET_S]
-        for name in gone:
-            del self._replicas[name]
-        return bool(gone)
+    def forget_silent(self, now: float) -> Set[str]:
+        """Forget replicas that do not answer any more; return their nodes."""
+        silent = [name for name, replica in self._replicas.items() if now - replica.at > FORGET_S]
+        return {node for name in silent for node in self._replicas.pop(name).nodes}
 
 
 _NO_KEYS: Final[frozenset[Key]] = frozenset()
@@ -186,7 +209,3 @@ _NO_REASONS: Final[dict[Key, str]] = {}
 
 def _same_session(old: NodeStanding | None, new: NodeStanding) -> bool:
     return old is not None and old.session == new.session
-
-
-def _sessions(nodes: dict[str, NodeStanding]) -> dict[str, str]:
-    return {node: standing.session for node, standing in nodes.items()}

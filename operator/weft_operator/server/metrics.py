@@ -30,6 +30,8 @@ class Gauges:
     """Objects whose status waits to be looked at."""
     certificates: Callable[[], Iterable[tuple[str, float]]]
     """Name and end (seconds since 1970) of certificates that must be renewed in time."""
+    aside: Callable[[], int]
+    """Objects that the compiler fails at."""
     alarms: Callable[[], Iterable[str]]
     """Names of what is about to go wrong with the authority."""
 
@@ -86,6 +88,11 @@ class StateCollector(Collector):
         )
         yield GaugeMetricFamily(
             f"{PREFIX}_status_waiting", "Objects whose status is to be looked at.", value=float(self._gauges.waiting())
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}_objects_set_aside",
+            "Objects that are not in force as they are, because compiling them failed: an error of weft.",
+            value=float(self._gauges.aside()),
         )
         ends = GaugeMetricFamily(
             f"{PREFIX}_certificate_not_after_seconds",

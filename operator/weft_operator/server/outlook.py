@@ -12,4 +12,4 @@ class HubOutlook:
 
     def look(self, kind: str, key: str) -> Look | None:
         """Say how things stand with an object; None: the compiler has not seen it (yet)."""
-        return self._hub.results.look((kind, key), self._hub.state)
+        return self._hub.look(kind, key)

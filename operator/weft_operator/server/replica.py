@@ -39,20 +39,19 @@ from weft_operator.distribution import (
     lacking_roots,
 )
 from weft_operator.identity import CertificateEndpoint, PodIndex, TokenGatekeeper
-from weft_operator.live import Engine
-from weft_operator.reflect import Feed, Known, Mirror, Round, Seen
+from weft_operator.reflect import Feed, Known, Mirror, Round, Seen, SteadyEngine
 from weft_operator.server import collector
 from weft_operator.server.health import Health
 from weft_operator.server.kopf_login import kopf_login
 from weft_operator.server.leader import Candidate
 from weft_operator.server.listen import HttpServer
 from weft_operator.server.metrics import CompileMetrics, Gauges, StateCollector, make_registry, metrics_application
+from weft_operator.server.neighbours import Neighbours
 from weft_operator.server.outlook import HubOutlook
 from weft_operator.server.settings import Address, Settings, replica_identity
 from weft_operator.server.siblings import Siblings
 from weft_operator.server.trust import Trust
 from weft_operator.webhooks import GateSettings, Webhooks
-from weft_operator.webhooks.validate import Nowhere
 
 STUCK_S: Final = 120.0
 """A round that takes longer will not end; the largest first round measured takes 10 s."""
@@ -74,9 +73,9 @@ class Replica:
         self._settings, self._api = settings, api
         identity = replica_identity(settings)
         self.registry = make_registry()
-        self.known, self.pods, self._engine = Known(), PodIndex(), Engine()
+        self.known, self.pods, self._compiler = Known(), PodIndex(), SteadyEngine()
         self.mirror = Mirror(api, self._seen)
-        self.feed = Feed(self._engine, self._compiled)
+        self.feed = Feed(self._compiler, self._compiled)
         self.hub = Hub(metrics=HubMetrics(self.registry), changed=self._changed)
         gatekeeper = TokenGatekeeper(
             api, self.pods, namespace=settings.namespace, service_account=settings.agent_account
@@ -109,7 +108,7 @@ class Replica:
             roots_config_map=(self._settings.namespace, self._settings.roots_config_map),
             webhook_configuration=self._settings.webhook_configuration,
             roots=lambda: self.trust.roots,
-            view=lambda: self._engine.view,
+            view=lambda: self._compiler.engine.view,
             trust_domain=self._trust_domain,
         )
 
@@ -120,6 +119,7 @@ class Replica:
             waiting=lambda: self.candidate.waiting,
             certificates=lambda: self.trust.ends,
             alarms=lambda: self.trust.alarms,
+            aside=lambda: len(self._compiler.aside),
         )
 
     # -- a life ---------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class Replica:
         return Webhooks(
             gate=GateSettings(image=self._settings.gate_image, pull_policy=self._settings.gate_pull_policy),
             namespace_labels=self.known.namespace_labels,
-            surroundings=Nowhere(),
+            surroundings=Neighbours(lambda: self._compiler.engine.view),
             registry=self.registry,
         )
 
@@ -207,7 +207,7 @@ class Replica:
 
     def _compiled(self, found: Round) -> None:
         self.hub.apply(found.delta, found.since)
-        self._compile_metrics.observe(found, len(self._engine.problems.all))
+        self._compile_metrics.observe(found, len(self._compiler.engine.problems.all))
 
     # -- what is asked --------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from weft_operator.server.replica import Replica
 from weft_operator.server.settings import parse_settings
 from weft_testing import objects as o
 from weft_testing.small_api import SmallApi, small_api
+from weft_testing.stream_agent import StreamAgent
 
 pytestmark = pytest.mark.asyncio
 NAMESPACE = "weft-system"
@@ -235,3 +236,51 @@ async def test_an_authority_that_cannot_be_read_is_named_and_waited_for(
             assert not it.replica.health.not_alive
             api.remove("secrets", f"{NAMESPACE}/weft-ca")
             await it.until(lambda: not it.replica.health.not_ready, "it was ready")
+
+
+@asynccontextmanager
+async def agent_on(it: Running, node: str) -> AsyncIterator[StreamAgent]:
+    """An agent that follows its stream at a replica."""
+    agent = StreamAgent(node, it.api.admit_agent(node, NAMESPACE))
+    await it.until(lambda: len(it.replica.pods) >= len(it.api.objects["pods"]), "the agent's pod was known")
+    url = f"https://127.0.0.1:{it.replica.servers['stream'].port}"
+
+    async def follow() -> None:
+        while await agent.next_update(timeout_s=3600) is not None:
+            pass
+
+    async with aiohttp.ClientSession() as http, agent.connected(http, url, tls=it.replica.trust.client_tls()):
+        task = asyncio.create_task(follow())
+        try:
+            yield agent
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_programmed_counts_the_nodes_of_every_replica_and_names_who_lags(tmp_path: Path) -> None:
+    async with small_api(tmp_path) as api:
+        api.put(o.namespace("shop"))
+        for number in (1, 2):
+            api.put(o.node(f"n{number}", f"172.16.0.{number}"))
+            api.put(o.pod(f"web-{number}", f"10.0.0.{number}", node=f"n{number}", labels={"app": "web"}))
+        async with running(api) as first:
+            await first.until(lambda: first.replica.candidate.leads, "it led")
+            async with running(api) as second, agent_on(first, "n1"), agent_on(second, "n2") as other:
+                for number, each in enumerate((first, second)):
+                    api.put(slice_at(f"op-{number}", each.replica.servers["stream"].port))
+                api.put(policy(selector={"matchLabels": {"app": "web"}}))
+
+                def status() -> dict[str, Any]:
+                    found: dict[str, Any] = api.objects["authorizationpolicies"]["shop/web"].get("status", {})
+                    return found
+
+                await first.until(lambda: status().get("nodes") == "2/2", "both nodes had it")
+                assert conditions({"status": status()})["Programmed"] == ("True", "Programmed", 1)
+                other.automatic = False
+                api.put(policy(selector={"matchLabels": {"app": "web"}}, action="DENY"))
+                await first.until(
+                    lambda: conditions({"status": status()})["Programmed"] == ("False", "Pending", 2), "one lagged"
+                )
+                message = [each["message"] for each in status()["conditions"] if each["type"] == "Programmed"]
+                assert message == ["in force at 1 of 2 nodes; waiting for n2"]

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from weft_lab.machine.processes import end
 from weft_lab.names import NETNS_ROOT
+from weft_testing.agent_process import process_status
 
 Role = Literal["keeper", "control", "worker"]
 ROLES: Final[tuple[Role, ...]] = ("keeper", "control", "worker")
@@ -46,6 +47,24 @@ class Process:
             return 0
 
     @property
+    def sockets(self) -> frozenset[int]:
+        """Inodes of the sockets that it has."""
+        found: set[int] = set()
+        folder = f"/proc/{self.pid}/fd"
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return frozenset()
+        for name in names:
+            try:
+                target = os.readlink(f"{folder}/{name}")
+            except OSError:  # closed since
+                continue
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
+        return frozenset(found)
+
+    @property
     def cpu_s(self) -> float:
         """CPU seconds used, all threads."""
         try:
@@ -53,6 +72,14 @@ class Process:
         except OSError:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def status(self) -> dict[str, str]:
+        """What the kernel says of it, by field of /proc/PID/status; empty if it is gone."""
+        try:
+            return dict(process_status(self.pid))
+        except OSError:
+            return {}
 
     def signal(self, number: signal.Signals) -> None:
         """Signal it."""

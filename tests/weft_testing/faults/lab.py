@@ -1,6 +1,7 @@
 """The lab of the faults: two nodes with real agents, pods, load from any pod, and every look at an agent that a case needs."""
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ T = TypeVar("T")
 NODES: Final = ("node-1", "node-2")
 SETTLE_S: Final = 30.0
 _COMMAND_S: Final = 30.0
+_CONNECTION: Final = re.compile(r"(?:\S+\s+){3}\S+:(?P<port>\d+)\s.*\bino:(?P<inode>[1-9]\d*)")
+"""A line of `ss` for one state: queues, local and peer address, options; what nobody holds has no inode."""
 
 
 class FaultLab:
@@ -110,6 +113,13 @@ class FaultLab:
         """Run a command in a node's network namespace."""
         return _run(["nsenter", f"--net={namespace_path(node_namespace(self.name, node))}", *command])
 
+    def held(self, process: Process, pod: str = "caller") -> frozenset[int]:
+        """Return the client ports of a pod's connections that a process of the agent holds."""
+        lines = self.in_pod(pod, "ss", "-Hntoe", "state", "established").splitlines()
+        sockets = process.sockets
+        found = (_CONNECTION.match(line.strip()) for line in lines)
+        return frozenset(int(match["port"]) for match in found if match and int(match["inode"]) in sockets)
+
     # -- agents -----------------------------------------------------------------------------------------------------
 
     def agent(self, node: str) -> list[Process]:
@@ -132,6 +142,10 @@ class FaultLab:
         except OSError:
             return {}
         return answer
+
+    def generation(self, node: str) -> int:
+        """Return the generation of the configuration that every worker of a node has applied."""
+        return min(int(worker["appliedGeneration"]) for worker in self.status(node)["workers"])
 
     def metric(self, node: str, family: str, **labels: str) -> float:
         """Return a metric summed over the series with these labels."""
@@ -181,6 +195,15 @@ class FaultLab:
         began_s = time.monotonic()
         until(lambda: bool(status := self.status(node)) and holds(status), f"{node}: {what}", patience_s)
         return time.monotonic() - began_s
+
+    def until_spare(self, node: str) -> None:
+        """Wait until the spare worker is warm, too: its walls are up, it waits for its first message."""
+
+        def warm() -> bool:
+            workers = [process for process in self.agent(node) if process.role == "worker"]
+            return len(workers) == 3 and all(worker.status.get("Seccomp") == "2" for worker in workers)
+
+        until(warm, f"{node} has a warm spare", SETTLE_S)
 
     def settle(self, patience_s: float = SETTLE_S) -> None:
         """Wait until both agents are ready and enforce what was applied last, with full complements of workers."""

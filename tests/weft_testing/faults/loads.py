@@ -61,6 +61,11 @@ class Load:
         """The driver's process id."""
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether it still sends."""
+        return self._process.poll() is None
+
     def stop(self) -> dict[str, Verdict]:
         """Stop sending, let what is in flight end, and return the verdicts by stream."""
         self._process.send_signal(signal.SIGTERM)

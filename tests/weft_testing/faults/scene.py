@@ -47,18 +47,6 @@ apiVersion: weft.dev/v1alpha1
 kind: PeerAuthentication
 metadata: {{name: default, namespace: {NAMESPACE}}}
 spec: {{mtls: {{mode: STRICT}}}}
----
-apiVersion: weft.dev/v1alpha1
-kind: AuthorizationPolicy
-metadata: {{name: only-the-caller, namespace: {NAMESPACE}}}
-spec:
-  selector: {{matchLabels: {{app: server}}}}
-  action: ALLOW
-  rules:
-  - from: [{{source: {{serviceAccounts: [caller]}}}}]
-    to: [{{operation: {{ports: ["8080"], methods: [GET], paths: ["/check/*", "/bytes/*"]}}}}]
-  - from: [{{source: {{serviceAccounts: [caller]}}}}]
-    to: [{{operation: {{ports: ["7000"]}}}}]
 """
 
 
@@ -66,6 +54,7 @@ def scene() -> str:
     """Return all objects of the scene."""
     documents = [
         _HEAD,
+        server_policy(),
         idle_pod("caller", node="node-1", account="caller"),
         idle_pod("stranger", node="node-1", namespace="outside"),
         server_pod("near", node="node-1"),
@@ -149,6 +138,24 @@ spec:
   - backendRefs:
     - {{name: near, port: {HTTP}, weight: {near_percent}}}
     - {{name: far, port: {HTTP}, weight: {100 - near_percent}}}
+"""
+
+
+def server_policy(*further: str) -> str:
+    """Return the policy of the servers: the caller may, and whoever else is named (nobody of them exists)."""
+    accounts = json.dumps(["caller", *further])
+    return f"""
+apiVersion: weft.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{name: only-the-caller, namespace: {NAMESPACE}}}
+spec:
+  selector: {{matchLabels: {{app: server}}}}
+  action: ALLOW
+  rules:
+  - from: [{{source: {{serviceAccounts: {accounts}}}}}]
+    to: [{{operation: {{ports: ["8080"], methods: [GET], paths: ["/check/*", "/bytes/*"]}}}}]
+  - from: [{{source: {{serviceAccounts: {accounts}}}}}]
+    to: [{{operation: {{ports: ["7000"]}}}}]
 """
 
 

@@ -35,7 +35,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{- define "weft.scrape" -}}
-{{- if .Values.monitoring.annotations }}
+{{- if .Values.monitoring.annotations -}}
 prometheus.io/scrape: "true"
 prometheus.io/port: "15020"
 prometheus.io/path: /metrics

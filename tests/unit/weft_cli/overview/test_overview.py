@@ -23,7 +23,8 @@ weft_capture_state{pod="shop/b",state="pending"} 1
 weft_config_generation 7
 weft_config_applied_generation{worker="0"} 7
 weft_config_applied_generation{worker="1"} 6
-weft_config_stale 0
+weft_config_stale 1
+weft_operator_connected 0
 weft_config_refused_resources{worker="0"} 0
 weft_certificate_not_after_seconds{identity="a"} 100000
 weft_certificate_not_after_seconds{identity="b"} 50000
@@ -44,6 +45,7 @@ def facts(*bodies: dict[str, Any], metrics: Mapping[str, str] | None = None, **c
     values: dict[str, Any] = {
         "server": "https://test",
         "server_version": "v1.35.4",
+        "namespace": "weft-system",
         "fetched": Fetched(documents=tuple(document(body) for body in bodies), unreadable=()),
         "agents": [own_pod("agent-1", "agent", "n1")],
         "operators": [own_pod("operator-1", "operator", "n1")],
@@ -68,7 +70,8 @@ def test_what_is_not_in_order_is_named() -> None:
     second = o.pod("b", "10.1.0.2")
     (state,) = node_states(facts(*MESHED, second, metrics={"agent-1": METRICS}), 49_000.0)
     assert state.message == (
-        "1 of 2 pods captured; 1 workers have not applied the configuration; a certificate expires within the hour"
+        "1 of 2 pods captured; no operator is connected; works with its last good configuration; "
+        "1 workers have not applied the configuration; a certificate expires within the hour"
     )
     (state,) = node_states(facts(*MESHED, second, metrics={"agent-1": METRICS}), 60_000.0)
     assert "a certificate has expired" in state.message

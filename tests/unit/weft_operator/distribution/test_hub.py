@@ -1,6 +1,6 @@
 """The hub without sockets: who is told of which change, nobody is emptied by mistake, how far objects have come."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -25,7 +25,7 @@ class World:
         self.twin = Twin()
         self.told: list[set[ObjectKey]] = []
         self.now = 100.0
-        self.hub = Hub(changed=self._changed, clock=lambda: self.now)
+        self.hub = Hub(changed=self._changed, later=lambda _, call: call(), clock=lambda: self.now)
         self.held: dict[str, dict[str, str]] = {}
         self.ends: list[tuple[str, str]] = []
         self.wakes: list[str] = []
@@ -263,3 +263,17 @@ def test_the_lag_counts_from_the_change_to_its_being_in_force(world: World) -> N
     world.now += 0.25
     world.answer(line)
     assert world.hub.metrics.lag._sum.get() == pytest.approx(0.25)
+
+
+def test_what_is_part_of_very_many_resources_is_told_of_once_in_a_while(world: World) -> None:
+    calls: list[Callable[[], None]] = []
+    hub = Hub(changed=world._changed, later=lambda _, call: calls.append(call))
+    key: ObjectKey = ("PeerAuthentication", "shop/default")
+    twin = Twin()
+    hub.apply(twin.change([o.namespace("shop"), o.node("n1", "172.16.0.1"), o.pod("web", "10.0.0.1")]))
+    for mode in ("STRICT", "DISABLE", "PERMISSIVE"):
+        hub.apply(twin.change([o.policy("PeerAuthentication", "default", {"mtls": {"mode": mode}})]))
+    world.told.clear()
+    (call,) = calls
+    call()
+    assert world.told == [{key}]

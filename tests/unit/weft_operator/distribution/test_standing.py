@@ -1,6 +1,6 @@
 """Progress over several replicas: the leader knows of every node what the replica that serves it knows, and no more."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -18,13 +18,17 @@ POLICY: ObjectKey = ("AuthorizationPolicy", "shop/web")
 WIDE: ObjectKey = ("PeerAuthentication", "weft-system/default")
 
 
+def at_once(_: float, call: Callable[[], None]) -> None:
+    call()
+
+
 class Replicas:
     """A leader and another replica, each with its own hub, of the same cluster."""
 
     def __init__(self) -> None:
         self.twin = Twin()
         self.told: set[ObjectKey] = set()
-        self.leader, self.other = Hub(changed=self._changed), Hub()
+        self.leader, self.other = Hub(changed=self._changed, later=at_once), Hub(later=at_once)
         self.now = 0.0
         self.asked = 0
         self.change(
@@ -64,7 +68,7 @@ class Replicas:
         self.now += 1
         question = self.leader.elsewhere.question("other", self.now)
         self.asked = len(question.keys)
-        self.leader.heard(question, self.other.standing(question, "other"), self.now)
+        self.leader.heard(question, self.other.answer(question, "other"), self.now)
 
     def text(self, key: ObjectKey = POLICY) -> str:
         look = self.leader.look(*key)

@@ -24,7 +24,7 @@ def settle(hub: Hub, line: Line) -> None:
 
 
 def test_every_node_with_members_and_every_connected_one() -> None:
-    twin, hub = Twin(), Hub()
+    twin, hub = Twin(), Hub(later=lambda _, call: call())
     assert lacking_roots(hub, "cluster.local", [OLD]) is None, "nothing is known yet"
     nodes = [o.node(name, f"172.16.0.{number}") for number, name in enumerate(("n1", "n2", "n3", "n4"), 1)]
     pods = [o.pod("a", "10.0.0.1", node="n1"), o.pod("b", "10.0.0.2", node="n2")]
@@ -49,6 +49,6 @@ def test_every_node_with_members_and_every_connected_one() -> None:
 
 
 def test_a_mesh_without_nodes_lacks_nothing() -> None:
-    twin, hub = Twin(), Hub()
+    twin, hub = Twin(), Hub(later=lambda _, call: call())
     hub.apply(twin.change([o.namespace("shop")]))
     assert lacking_roots(hub, "cluster.local", [OLD]) == ()
