@@ -48,8 +48,12 @@ FEATURES: Final = (
     "HTTPRoute303RedirectStatusCode",
     "HTTPRoute307RedirectStatusCode",
     "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteParentRefPort",
+    "HTTPRouteResponseHeaderModification",
 )
 """What is claimed. GRPCRoute is not: its requests are not told apart yet, and the report says so."""
+NOT_YET: Final = frozenset({"MeshGRPCRouteWeight"})
+"""Tests of the profiles that fail, because what they ask for is refused; any other failure is one."""
 REPORTS: Final = Path(__file__).resolve().parents[3] / "docs" / "conformance" / "gateway-api"
 _TIMEOUT_S: Final = 420
 _RESULT: Final = re.compile(r"^\s*--- (PASS|FAIL|SKIP): TestConformance/(\S+)")
@@ -90,7 +94,7 @@ def conform(*, keep: bool, attach: str, tests: str, report: Path, say: Say) -> b
         say: takes each line.
 
     Returns:
-        Whether nothing failed.
+        Whether nothing failed but what is known to (`NOT_YET`).
 
     Raises:
         HelmError, KubectlError, ImagesError, and what `Cluster.up` raises: the stage could not be set.
@@ -144,13 +148,16 @@ def _run(cluster: Cluster, tests: str, report: Path, say: Say) -> bool:
             say(f"report: {report}")
     outcomes = list(read_outcomes(said))
     for outcome in outcomes:
-        say(f"{outcome.result:5} {outcome.name}")
-    failed = [outcome.name for outcome in outcomes if outcome.result == "FAIL"]
+        if outcome.result != "SKIP" or outcome.name.startswith("Mesh"):  # the others are of gateways
+            known = " (not carried out yet)" if outcome.result == "FAIL" and outcome.name in NOT_YET else ""
+            say(f"{outcome.result:5} {outcome.name}{known}")
+    failed = {outcome.name for outcome in outcomes if outcome.result == "FAIL"}
     passed = sum(outcome.result == "PASS" for outcome in outcomes)
-    say(f"{passed} passed, {len(failed)} failed, {len(outcomes) - passed - len(failed)} skipped")
-    if done.returncode != 0 and not failed:
+    say(f"{passed} passed, {len(failed)} failed, {len(failed - NOT_YET)} of them unexpectedly")
+    if not outcomes or (done.returncode != 0 and not failed):
         say("\n".join(said.splitlines()[-20:]))
-    return done.returncode == 0
+        return False
+    return failed <= NOT_YET
 
 
 def _command(tests: str, report: Path) -> list[str]:
