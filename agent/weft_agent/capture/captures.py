@@ -333,7 +333,7 @@ class Captures:
         del self.pods[uid]
         if pod.release:
             self._record()
-        if self._workloads and uid in self._workloads:
+        if pod.release and self._workloads and uid in self._workloads:
             self._join(self._workloads[uid])  # it came back while it was leaving
         if not self.pods:
             self._empty.set()
