@@ -16,7 +16,7 @@ from weft_agent.proxy.dialing import Dial, dial_application
 from weft_agent.proxy.http1 import Session
 from weft_agent.proxy.inbound_http import Admission, InboundHttp
 from weft_agent.proxy.meter import Party
-from weft_agent.proxy.opaque import OpaqueFlow, View
+from weft_agent.proxy.opaque import OpaqueFlow, view_of
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.screen import Screen
 from weft_agent.reactor import Buffer, End, TcpEnd
@@ -48,7 +48,6 @@ class Entrance:
     __slots__ = (
         "_accepted",
         "_caller",
-        "_check",
         "_context",
         "_dial",
         "_end",
@@ -57,6 +56,7 @@ class Entrance:
         "_noted",
         "_permit",
         "_pod",
+        "_rechecked",
         "_refused",
         "_waiting_eof",
     )  # fmt: skip
@@ -85,13 +85,12 @@ class Entrance:
         self._permit: Permit | None = None
         self._first = b""
         self._waiting_eof = False
-        self._check = self._standing
+        self._rechecked = True
 
     def http(self, first: bytes, ahead: tuple[TcpEnd, Peer | None] | None = None) -> None:
         """Serve HTTP/1.1; refusals become answers."""
         admission = Admission(self._context, self._pod, self._facts, self._caller)
-        address = (self._facts.destination_address, self._facts.destination_port)
-        planner = InboundHttp(self._context, admission, address, self._noted)
+        planner = InboundHttp(self._context, admission, self._noted)
         if ahead is not None:
             planner.adopt(*ahead)
         if self._accepted is not None:
@@ -126,7 +125,7 @@ class Entrance:
         if isinstance(decision, Denied):
             self.refuse(decision)
             return
-        self._check = lambda: None  # it lasts for one call, which is judged on its own
+        self._rechecked = False  # it lasts for one call, which is judged on its own
         self._permit = decision.permit
         screen = Screen(self._end, policy, self._context, self._pod)
         self._end.pause()
@@ -151,18 +150,10 @@ class Entrance:
         services = table.services(facts.destination_port) if table is not None else ()
         service = services[0] if services else ""
         mtls = facts.source is not None
-        destination = f"{facts.destination_address}:{facts.destination_port}"
-
-        def ended() -> None:
-            pod.back_ports.release(peer)
-            pod.back_ports.release(self._noted)
-            pod.connections -= 1
-
+        meter = context.tcp_meter("destination", self._caller, pod.party, service, mtls=mtls)
         flow = OpaqueFlow(
-            permit, context=context,
-            views=(View("inbound", pod, context.tcp_meter("destination", self._caller, pod.party, service, mtls=mtls)),),
-            parties=(self._caller, pod.party), addresses=(facts.source_address, destination, destination),
-            downstream=self._end, upstream=end, check=self._check, ended=ended,
+            permit, context=context, views=view_of("inbound", pod, meter, self._caller, pod.party), facts=facts,
+            rechecked=self._rechecked, ports=(peer, self._noted), downstream=self._end, upstream=end,
         )  # fmt: skip
         flow.relay.give_back(back)
         flow.relay.give(first)
@@ -201,15 +192,6 @@ class Entrance:
     def _charge(self, allowed: Allowed) -> Permit | Denied:
         self._context.noted(allowed, self._pod)
         return self._context.charge(allowed)
-
-    def _standing(self) -> Denied | None:
-        """Ask the present policy whether this connection could begin now."""
-        table = self._pod.table
-        if table is None:
-            return None  # the pod is leaving; its connections end by themselves
-        policy = table.policy.admit(self._facts)
-        decision = policy if isinstance(policy, Denied) else policy.tcp()
-        return decision if isinstance(decision, Denied) else None
 
     def _dialled(self, end: TcpEnd, peer: Peer | None) -> None:
         self._dial = None

@@ -1,6 +1,7 @@
 """The door of a pod's inbound listeners: counts, refuses loops and crowds, and makes each connection a caller with facts."""
 
 import socket
+from functools import lru_cache
 
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.context import Context
@@ -41,10 +42,7 @@ class InboundDoor:
             return
         pod.connections += 1
         noted = pod.back_ports.note(peer[0], peer[1], port)
-        facts = ConnectionFacts(
-            source=None, source_address=peer[0], destination_address=address, destination_port=port, encrypted=False,
-            is_probe=self._may_be_probe(peer[0], port),
-        )  # fmt: skip
+        facts = plaintext_facts(peer[0], address, port, self._may_be_probe(peer[0], port))
 
         def tunnel(end: TcpEnd, first: bytes) -> None:
             self._tunnel(end, first, peer[0], (address, port), noted)
@@ -68,3 +66,12 @@ class InboundDoor:
     def _reject(self, end: TcpEnd, error: WeftError) -> None:
         self._context.failed("inbound", error, self._pod)
         end.abort()
+
+
+@lru_cache(maxsize=1024)
+def plaintext_facts(source_address: str, address: str, port: int, is_probe: bool) -> ConnectionFacts:
+    """Return the facts of a plaintext connection, the same object for all of a caller's connections to a port."""
+    return ConnectionFacts(
+        source=None, source_address=source_address, destination_address=address, destination_port=port, encrypted=False,
+        is_probe=is_probe,
+    )  # fmt: skip

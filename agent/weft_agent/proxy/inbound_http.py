@@ -6,6 +6,7 @@ again. Policy is asked per request from the present snapshot; the connection's s
 """
 
 import time
+from functools import lru_cache
 
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.context import Context
@@ -91,27 +92,23 @@ class InboundHttp:
     Args:
         context: the data plane.
         admission: who may.
-        address: the pod's own `ip`, `port`: the original destination.
         noted: the captured peer's port, to be released with the connection.
     """
 
-    __slots__ = ("_address", "_admission", "_context", "_dial", "_idle", "_noted", "_session", "text")
+    __slots__ = ("_admission", "_context", "_dial", "_idle", "_noted", "_session")
 
     def __init__(
         self,
         context: Context,
         admission: Admission,
-        address: tuple[str, int],
         noted: Peer | None,
     ) -> None:
         self._context = context
         self._admission = admission
-        self._address = address
         self._noted = noted
         self._idle: Upstream | None = None
         self._dial: Dial | None = None
         self._session: Session | None = None
-        self.text = f"{address[0]}:{address[1]}"
         context.flows.add(self)
 
     def attach(self, session: Session) -> None:
@@ -224,10 +221,10 @@ class InboundHttp:
     # -- upstream -----------------------------------------------------------------------------------------------------
 
     def _connect(self, permit: Permit) -> None:
-        context, admission = self._context, self._admission
+        context, facts = self._context, self._admission.facts
         self._dial = dial_application(
-            permit, context.reactor, context.limits, admission.pod, self._address, admission.facts.source_address,
-            self._dialled, self._undialled,
+            permit, context.reactor, context.limits, self._admission.pod, (facts.destination_address, facts.destination_port),
+            facts.source_address, self._dialled, self._undialled,
         )  # fmt: skip
 
     def _dialled(self, end: TcpEnd, peer: Peer | None) -> None:
@@ -243,16 +240,15 @@ class InboundHttp:
             self._session.fail(error)
 
     def _upstream(self, end: TcpEnd, peer: Peer | None) -> Upstream:
-        upstream = Upstream(end, self._context.limits, self.text)
-        back_ports = self._admission.pod.back_ports
-
-        def gone(upstream: Upstream) -> None:
-            back_ports.release(peer)
-            if self._idle is upstream:
-                self._idle = None
-
-        upstream.on_gone = gone
+        upstream = Upstream(end, self._context.limits, _text(self._admission.facts))
+        upstream.peer = peer
+        upstream.on_gone = self._gone
         return upstream
+
+    def _gone(self, upstream: Upstream) -> None:
+        self._admission.pod.back_ports.release(upstream.peer)
+        if self._idle is upstream:
+            self._idle = None
 
     def _log(self, session: Session, flags: str, error: WeftError | None, seconds: float) -> None:
         admission = self._admission
@@ -260,10 +256,17 @@ class InboundHttp:
         permit = session.permit
         self._context.access_log.record((
             time.time() - seconds, "inbound", caller.principal, f"{caller.namespace}/{caller.workload}".strip("/"),
-            admission.facts.source_address, pod.party.principal, f"{pod.party.namespace}/{pod.party.workload}", self.text,
+            admission.facts.source_address, pod.party.principal, f"{pod.party.namespace}/{pod.party.workload}",
+            _text(admission.facts),
             session.method, session.host, session.path, session.status, flags,
             denied.reason if denied is not None else error.reason if error is not None else "",
             denied.policy if denied is not None else permit.policy if permit is not None else "",
             denied.rule if denied is not None else permit.rule if permit is not None else "",
             session.received_bytes, session.sent_bytes, seconds, "http/1.1", b"", "", session.upstream_address,
         ))  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _text(facts: ConnectionFacts) -> str:
+    """Return the original destination, the same text for all connections of a caller."""
+    return f"{facts.destination_address}:{facts.destination_port}"

@@ -7,7 +7,6 @@ port that has shown HTTP, reaching ahead waits for a moment of silence first, si
 """
 
 import socket
-from collections.abc import Callable
 from typing import Final
 
 from weft_agent.proxy.context import Context
@@ -15,7 +14,7 @@ from weft_agent.proxy.detecting import Detecting
 from weft_agent.proxy.gate import GATES
 from weft_agent.proxy.http1 import Session
 from weft_agent.proxy.meter import Party
-from weft_agent.proxy.opaque import OpaqueFlow, View
+from weft_agent.proxy.opaque import OpaqueFlow, View, Way, view_of
 from weft_agent.proxy.outbound_http import OutboundHttp
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.reaching import Failure, Reach, Reached
@@ -353,27 +352,19 @@ class Leaving:
         self._reached = None
         party = target.party if target is not None else _party_of(endpoint)
         mtls = bool(endpoint is not None and endpoint.identity)
-        views = [View("outbound", pod, context.tcp_meter("source", pod.party, party, destination.service, mtls=mtls))]
+        meter = context.tcp_meter("source", pod.party, party, destination.service, mtls=mtls)
+        views: tuple[View, ...] = view_of("outbound", pod, meter, pod.party, party)
         if target is not None:
             target.connections += 1
             meter = context.tcp_meter("destination", pod.party, party, destination.service, mtls=mtls)
-            views.append(View("inbound", target, meter))
+            views += view_of("inbound", target, meter, pod.party, party)
         state = state_of(context.states, endpoint) if endpoint is not None else None
         if state is not None:
             state.started()
-
-        def ended() -> None:
-            pod.connections -= 1
-            if state is not None:
-                state.finished()
-            if target is not None:
-                target.connections -= 1
-                target.back_ports.release(reached.peer)
-
         flow = OpaqueFlow(
-            reached.permit, context=context, views=tuple(views), parties=(pod.party, party),
-            addresses=(self._source, f"{self._address[0]}:{self._address[1]}", _text(endpoint)),
-            downstream=self._end, upstream=reached.end, check=_standing(reached), ended=ended,
+            reached.permit, context=context, views=views, facts=reached.facts if target is not None else None,
+            way=Way(self._source, self._address, endpoint), ports=(reached.peer, None), state=state, downstream=self._end,
+            upstream=reached.end,
         )  # fmt: skip
         flow.relay.give_back(back)
         flow.relay.note_given(self._sent_ahead)
@@ -429,23 +420,3 @@ def _party_of(endpoint: Endpoint | None) -> Party:
         return Party()
     namespace, _, name = endpoint.workload.partition("/")
     return Party(name, namespace, endpoint.identity, name, "")
-
-
-def _text(endpoint: Endpoint | None) -> str:
-    return f"{endpoint.address}:{endpoint.port}" if endpoint is not None else ""
-
-
-def _standing(reached: Reached) -> Callable[[], Denied | None] | None:
-    """Return how to ask again whether a same-node connection may live on."""
-    pod, facts = reached.pod, reached.facts
-    if pod is None or facts is None:
-        return None
-
-    def check() -> Denied | None:
-        if pod.table is None:
-            return None
-        policy = pod.table.policy.admit(facts)
-        decision = policy if isinstance(policy, Denied) else policy.tcp()
-        return decision if isinstance(decision, Denied) else None
-
-    return check

@@ -9,7 +9,7 @@ from weft_agent.channel.messages import AskGate, Family, NeedStock, Role
 from weft_agent.proxy.backports import BackPorts
 from weft_agent.proxy.gate import GateDesk
 from weft_agent.proxy.http1.upstream import Upstream
-from weft_agent.proxy.meter import Party, party_of
+from weft_agent.proxy.meter import Party, TcpMeter, party_of
 from weft_agent.proxy.stock import Stock, Taker
 from weft_agent.reactor import Listener, Reactor
 from weft_contract.identity import SpiffeId, parse_spiffe_id
@@ -18,6 +18,7 @@ from weft_core.snapshot import WorkloadTable
 
 if TYPE_CHECKING:
     from weft_agent.proxy.inbound_http import Admission
+    from weft_agent.proxy.opaque import View
 
 PARKED_MAX: Final = 256
 """Idle upstream connections kept per endpoint; more concurrent callers than this dial anew."""
@@ -36,7 +37,7 @@ class Pod:
 
     __slots__ = (
         "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gate",
-        "gone", "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid",
+        "gone", "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid", "views",
     )  # fmt: skip
 
     def __init__(
@@ -65,12 +66,15 @@ class Pod:
         self._parked: dict[tuple[str, int], list[Upstream]] = {}
         self.admissions: dict[tuple[str, str, int], Admission] = {}
         """How this pod's calls to pods of the same node are admitted, by their uid, address and port."""
+        self.views: dict[TcpMeter, tuple[View]] = {}
+        """What its opaque connections have in common, by meter."""
         self.learned: dict[int, str] = {}
         """Pod port → what its connections were found to speak (`opaque` where the server spoke first)."""
 
     def bind(self, table: WorkloadTable | None) -> None:
         """Take the workload's present tables; None: it is not in the configuration (any more)."""
         self.table = table if table is not None and table.workload.uid == self.uid else None
+        self.views.clear()
         if self.table is not None:
             self.party = party_of(self.table.workload)
 

@@ -32,6 +32,7 @@ from weft_core.http1 import CHUNKED, UNTIL_EOF, ChunkedDecoder, ResponseHead, ne
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from weft_agent.proxy.backports import Peer
     from weft_agent.proxy.http1.session import Session
 
 IDLE: Final = 0
@@ -53,7 +54,7 @@ class Upstream:
 
     __slots__ = (
         "_chunks", "_interim", "_left", "_limits", "_pending", "_state", "address", "deadline", "end", "keep_alive", "key",
-        "on_gone", "parked_before", "session", "uses", "wheel_at",
+        "on_gone", "parked_before", "peer", "session", "uses", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, end: End | None, limits: Limits, address: str) -> None:
@@ -65,6 +66,8 @@ class Upstream:
         self.keep_alive = True
         self.uses = 0
         self.on_gone: Callable[[Upstream], None] | None = None
+        self.peer: Peer | None = None
+        """Its source port towards an application, for whoever releases it."""
         self.deadline = 0.0
         self.wheel_at = OUTSIDE
         self.parked_before = False
