@@ -14,7 +14,7 @@ from weft_agent.proxy.context import Context
 from weft_agent.proxy.detecting import Detecting
 from weft_agent.proxy.dialing import Dial, dial_application
 from weft_agent.proxy.http1 import Session
-from weft_agent.proxy.inbound_http import Admission, InboundHttp
+from weft_agent.proxy.inbound_http import InboundHttp, admission_of
 from weft_agent.proxy.meter import Party
 from weft_agent.proxy.opaque import OpaqueFlow, view_of
 from weft_agent.proxy.pod import Pod
@@ -89,7 +89,7 @@ class Entrance:
 
     def http(self, first: bytes, ahead: tuple[TcpEnd, Peer | None] | None = None) -> None:
         """Serve HTTP/1.1; refusals become answers."""
-        admission = Admission(self._context, self._pod, self._facts, self._caller)
+        admission = admission_of(self._context, self._pod, self._facts, self._caller)
         planner = InboundHttp(self._context, admission, self._noted)
         if ahead is not None:
             planner.adopt(*ahead)

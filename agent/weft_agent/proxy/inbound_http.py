@@ -7,6 +7,7 @@ again. Policy is asked per request from the present snapshot; the connection's s
 
 import time
 from functools import lru_cache
+from typing import Final
 
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.context import Context
@@ -21,6 +22,9 @@ from weft_core.errors import PolicyRevokedError, RemoteProtocolError, WeftError
 from weft_core.facts import ConnectionFacts, RequestFacts
 from weft_core.http1 import RequestHead, ResponseHead
 from weft_core.policy import ConnectionPolicy
+
+CALLERS_MAX: Final = 1024
+"""Admissions remembered per pod: callers by address, identity and port."""
 
 
 class Admission:
@@ -84,6 +88,16 @@ class Admission:
         if allowed.limits or allowed.any_of:
             return self._context.charge(allowed)
         return allowed.permit
+
+
+def admission_of(context: Context, pod: Pod, facts: ConnectionFacts, caller: Party) -> Admission:
+    """Return how a caller's connections are admitted at a pod; the same object for all that differ in nothing."""
+    found = pod.callers.get((facts, caller))
+    if found is None:
+        if len(pod.callers) >= CALLERS_MAX:
+            pod.callers.clear()
+        found = pod.callers[facts, caller] = Admission(context, pod, facts, caller)
+    return found
 
 
 class InboundHttp:

@@ -19,6 +19,7 @@ from weft_core.snapshot import WorkloadTable
 if TYPE_CHECKING:
     from weft_agent.proxy.inbound_http import Admission
     from weft_agent.proxy.opaque import View
+    from weft_core.facts import ConnectionFacts
 
 PARKED_MAX: Final = 256
 """Idle upstream connections kept per endpoint; more concurrent callers than this dial anew."""
@@ -36,7 +37,7 @@ class Pod:
     """
 
     __slots__ = (
-        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "connections", "gate",
+        "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "callers", "connections", "gate",
         "gone", "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid", "views",
     )  # fmt: skip
 
@@ -66,6 +67,8 @@ class Pod:
         self._parked: dict[tuple[str, int], list[Upstream]] = {}
         self.admissions: dict[tuple[str, str, int], Admission] = {}
         """How this pod's calls to pods of the same node are admitted, by their uid, address and port."""
+        self.callers: dict[tuple[ConnectionFacts, Party], Admission] = {}
+        """How HTTP connections to this pod are admitted, by what they have in common."""
         self.views: dict[TcpMeter, tuple[View]] = {}
         """What its opaque connections have in common, by meter."""
         self.learned: dict[int, str] = {}
@@ -75,6 +78,7 @@ class Pod:
         """Take the workload's present tables; None: it is not in the configuration (any more)."""
         self.table = table if table is not None and table.workload.uid == self.uid else None
         self.views.clear()
+        self.callers.clear()
         if self.table is not None:
             self.party = party_of(self.table.workload)
 

@@ -40,6 +40,19 @@ STALL_S: Final = 10.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
+class _Farewell:
+    """What only an end that is closing has to know."""
+
+    __slots__ = ("budget", "mark", "timer")
+
+    def __init__(self) -> None:
+        self.timer: Timer | None = None
+        self.mark = 0
+        """Bytes queued when the timer was set."""
+        self.budget = LINGER_BYTES
+        """Late bytes that may still come."""
+
+
 class TcpEnd:
     """One connected, non-blocking TCP socket.
 
@@ -51,8 +64,8 @@ class TcpEnd:
     """
 
     __slots__ = (
-        "_budget", "_closing", "_diverted", "_downstream", "_eof", "_error", "_events", "_fd", "_feeder", "_finished",
-        "_finishing", "_full_reads", "_limits", "_linger", "_mark", "_over", "_parked", "_paused", "_queue", "_queued",
+        "_closing", "_diverted", "_downstream", "_eof", "_error", "_events", "_fd", "_feeder", "_finished",
+        "_finishing", "_full_reads", "_limits", "_over", "_parked", "_paused", "_queue", "_queued",
         "_reactor", "_read_bytes", "_sock", "receiver",
     )  # fmt: skip
 
@@ -67,12 +80,11 @@ class TcpEnd:
         self._queued = 0
         self._events = 0
         self._error: OSError | None = None
-        self._linger: Timer | None = None
-        self._mark = self._budget = 0
         self._read_bytes = SMALL_READ_BYTES
         self._full_reads = 0
         self._paused = self._parked = self._over = False
-        self._eof = self._finishing = self._finished = self._closing = False
+        self._eof = self._finishing = self._finished = False
+        self._closing: _Farewell | None = None
         self._diverted: Callable[[], None] | None = None
         self._feeder: Callable[[], None] | None = None
 
@@ -328,11 +340,10 @@ class TcpEnd:
         if self._fd < 0 or self._closing:
             return
         self.receiver = SILENCE
-        self._closing = True
+        self._closing = _Farewell()
         if self._eof and self._queue is None:
             self._shut()
             return
-        self._budget = LINGER_BYTES
         if self._finished:
             self._stay(LINGER_S)
         else:
@@ -344,25 +355,30 @@ class TcpEnd:
         if self._eof and self._queue is None:
             self._shut()
             return
-        if self._linger is not None:
-            self._linger.cancel()
-        self._mark = self._queued
-        self._linger = self._reactor.after(seconds, self._stayed)
+        farewell = self._closing
+        if farewell is None:
+            return
+        if farewell.timer is not None:
+            farewell.timer.cancel()
+        farewell.mark = self._queued
+        farewell.timer = self._reactor.after(seconds, self._stayed)
 
     def _stayed(self) -> None:
         """Look how the closing goes on."""
         if self._queue is None:
             self._shut()
-        elif self._queued == self._mark:
+        elif self._closing is not None and self._queued == self._closing.mark:
             self.abort()
         else:
             self._stay(STALL_S)
 
     def _discard(self, size: int) -> None:
         """Count down what a peer may send while we close; the rest stays in the kernel and holds it back."""
-        self._budget -= size
-        if self._budget <= 0:
-            self._interest(self._events & ~READ)
+        farewell = self._closing
+        if farewell is not None:
+            farewell.budget -= size
+            if farewell.budget <= 0:
+                self._interest(self._events & ~READ)
 
     def abort(self) -> None:
         """Reset the connection."""
@@ -386,6 +402,6 @@ class TcpEnd:
             self.receiver = SILENCE
             self._queue = None
             self._queued = 0
-            if self._linger is not None:
-                self._linger.cancel()
+            if self._closing is not None and self._closing.timer is not None:
+                self._closing.timer.cancel()
             self._sock.close()

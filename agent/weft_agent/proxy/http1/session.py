@@ -350,6 +350,7 @@ class Session(Exchange):
             self.reactor.soon(self._continue)
         else:
             self._state = WAIT
+            self.method = self.path = self.host = b""  # most connections rest, and have the last request's long enough
             self.deadline = self.reactor.now + self._limits.http_idle_timeout_s
             if self.deadline < self.wheel_at:
                 self.reactor.watch(self)
