@@ -1,0 +1,187 @@
+"""Connections into a pod, without namespaces: what they share, what is released at their end, what a new policy does."""
+
+import random
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+
+from weft_agent.channel import memfd
+from weft_agent.channel.layout import BUCKETS_BYTES
+from weft_agent.channel.messages import Hello, Update
+from weft_agent.proxy.context import Context
+from weft_agent.proxy.dataplane import DataPlane
+from weft_agent.proxy.inbound import Entrance, _Held
+from weft_agent.proxy.inbound_door import plaintext_facts
+from weft_agent.proxy.meter import Party
+from weft_agent.proxy.opaque import OpaqueFlow
+from weft_agent.proxy.pod import Pod
+from weft_agent.reactor import Reactor, TcpEnd
+from weft_agent.telemetry.access_log import AccessLog
+from weft_agent.telemetry.counters import CounterPage, new_page
+from weft_agent.telemetry.series import SeriesTable
+from weft_agent.worker.buckets import Buckets
+from weft_contract.codec import digest, encode
+from weft_contract.resources import Resource, Workload, resource_key
+from weft_core.decision import Denied
+from weft_core.errors import WeftError
+from weft_core.policy.egress import leave
+from weft_testing.node_resources import NODE, workload
+from weft_testing.reactor import LIMITS, running_reactor, tcp_pair, until
+
+ADDRESS, PORT = "127.0.0.1", 8080
+CALLER = Party("web", "shop", "", "web", "v1")
+
+
+@dataclass
+class Scene:
+    """A pod in a data plane."""
+
+    reactor: Reactor
+    plane: DataPlane
+    pod: Pod
+    series: list[tuple[str, dict[str, str], int]] = field(default_factory=list)
+    generation: int = 0
+    sockets: list[socket.socket] = field(default_factory=list)
+    """The other ends, closed at the end."""
+
+    @property
+    def context(self) -> Context:
+        return self.plane._context
+
+    def apply(self, *resources: Resource) -> None:
+        self.generation += 1
+        entries = [(resource_key(item), digest(data), data) for item in resources if (data := encode(item))]
+        applied = self.plane.update(Update(generation=self.generation, whole=True), entries)
+        assert not applied.refused
+        self.pod.bind(self.context.snapshot.local(ADDRESS))
+
+    def counted(self, name: str) -> int:
+        cells = self.context.series.cells
+        return sum(cells[index] for family, labels, index in self.series if family == name)
+
+    def entrance(self, down: socket.socket) -> tuple[Entrance, TcpEnd]:
+        """Let a connection arrive."""
+        end = TcpEnd(self.reactor, down, LIMITS, downstream=True)
+        self.pod.connections += 1
+        entrance = Entrance(
+            context=self.context, pod=self.pod, end=end, facts=plaintext_facts("10.0.0.9", ADDRESS, PORT, False),
+            caller=CALLER, noted=self.pod.back_ports.note("10.0.0.9", 20_001, PORT), accepted=None,
+            refused=lambda why: end.abort(),
+        )  # fmt: skip
+        return entrance, end
+
+    def join(self) -> tuple[socket.socket, socket.socket]:
+        """Join a caller with an application; return their ends."""
+        client, down = tcp_pair()
+        up, server = tcp_pair()
+        self.sockets += [client, server]
+        entrance, end = self.entrance(down)
+        end.start(_Held(entrance))
+        application = TcpEnd(self.reactor, up, LIMITS, downstream=False)
+        application.start(_Held(entrance))
+        entrance.join(leave(), application, self.pod.back_ports.choose("10.0.0.9", PORT), b"")
+        return client, server
+
+
+@asynccontextmanager
+async def running_scene() -> AsyncIterator[Scene]:
+    made: list[tuple[str, dict[str, str], int]] = []
+
+    def announce(message: Any) -> None:
+        made.extend((series.family, dict(series.labels), series.index) for series in message.series)
+
+    async with running_reactor() as reactor:
+        series = SeriesTable(CounterPage(new_page(0)), 10_000, announce)
+        log = AccessLog(64, "json", lambda lost: None)
+        buckets = Buckets(memfd.shared("buckets", BUCKETS_BYTES), alone=True)
+        plane = DataPlane(reactor, series, log, lambda message: None, buckets=buckets, fd_directory="/proc/self/fd")
+        plane.hello(Hello(worker=0, workers=1, limits={}))
+        pod = Pod("shop/b", "uid-b", reactor, LIMITS, lambda message: None, random.Random(1))
+        scene = Scene(reactor, plane, pod, made)
+        scene.apply(*configuration())
+        assert pod.table is not None
+        yield scene
+        for flow in list(plane._context.flows):
+            flow.cut(WeftError("over"))
+        for sock in scene.sockets:
+            sock.close()
+
+
+def configuration(**changes: Any) -> Sequence[Resource]:
+    pod: Workload = msgspec.structs.replace(workload("b", ADDRESS), mtls="PERMISSIVE", **changes)
+    return NODE, pod
+
+
+def flow_of(scene: Scene) -> OpaqueFlow:
+    (flow,) = scene.context.flows
+    assert isinstance(flow, OpaqueFlow)
+    return flow
+
+
+@pytest.mark.trio
+async def test_what_a_connection_took_is_released_at_its_end() -> None:
+    async with running_scene() as scene:
+        client, server = scene.join()
+        assert len(scene.pod.back_ports._live) == 2
+        client.send(b"ping")
+        await until(lambda: bool(scene.context.flows) and flow_of(scene).relay.bytes_received == 4)
+        assert server.recv(10) == b"ping"
+        assert scene.pod.connections == 1
+        client.close()
+        server.close()
+        await until(lambda: not scene.context.flows)
+        assert scene.pod.connections == 0
+        assert scene.pod.back_ports._live == set()
+        scene.context.series.flush()
+        assert scene.counted("istio_tcp_connections_opened_total") == 1
+        assert scene.counted("istio_tcp_connections_closed_total") == 1
+        assert scene.counted("istio_tcp_received_bytes_total") == 4
+
+
+@pytest.mark.trio
+async def test_connections_of_a_caller_share_what_they_have_in_common() -> None:
+    async with running_scene() as scene:
+        for _ in range(2):
+            scene.join()
+        first, second = (flow for flow in scene.context.flows if isinstance(flow, OpaqueFlow))
+        assert first._views is second._views
+        assert first._facts is second._facts
+        assert first._where() == ("10.0.0.9", f"{ADDRESS}:{PORT}", f"{ADDRESS}:{PORT}")
+
+
+@pytest.mark.trio
+async def test_a_policy_that_refuses_cuts_what_lives() -> None:
+    async with running_scene() as scene:
+        client, _ = scene.join()
+        flow = flow_of(scene)
+        flow.recheck()
+        assert scene.context.flows == {flow}
+        scene.apply(*configuration(policies=("shop/missing",)))
+        flow.recheck()
+        assert scene.context.flows == set()
+        assert scene.pod.connections == 0
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
+@pytest.mark.trio
+async def test_http_connections_of_a_caller_share_their_admission_and_renew_it() -> None:
+    async with running_scene() as scene:
+        for _ in range(2):
+            client, down = tcp_pair()
+            scene.sockets.append(client)
+            entrance, end = scene.entrance(down)
+            end.start(_Held(entrance))
+            entrance.http(b"")
+        (admission,) = scene.pod.callers.values()
+        assert admission.pod is scene.pod
+        assert not isinstance(admission.renew(), Denied)
+        scene.apply(*configuration(policies=("shop/missing",)))
+        assert scene.pod.callers == {}, "what was remembered of an old configuration goes with it"
+        policy = admission.renew()
+        assert isinstance(policy if isinstance(policy, Denied) else policy.tcp(), Denied)
