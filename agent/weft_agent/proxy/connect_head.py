@@ -6,7 +6,9 @@ identity is the certificate's, never a header's. What else is said is a hint (`w
 opaque match no HTTP rule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from weft_core.errors import ConnectFailedError, NoEndpointsError, PolicyRevokedError, UpstreamError, WeftError
@@ -34,14 +36,15 @@ class RefusedByPeerError(PolicyRevokedError):
     reason = "refused_by_destination"
 
 
-def request_head(address: str, port: int, kind: Kind, source: str) -> list[Header]:
-    """Return the header list that opens a stream."""
-    return [
+@lru_cache(maxsize=1024)
+def request_head(address: str, port: int, kind: Kind, source: str) -> tuple[Header, ...]:
+    """Return the headers that open a stream; the same ones for all connections of a workload to a destination."""
+    return (
         (b":method", b"CONNECT"),
         (b":authority", authority(address, port)),
         (b"weft-protocol", kind.encode()),
         (b"weft-source", source.encode("ascii", "replace")),
-    ]
+    )
 
 
 def authority(address: str, port: int) -> bytes:
@@ -49,7 +52,7 @@ def authority(address: str, port: int) -> bytes:
     return (f"[{address}]:{port}" if ":" in address else f"{address}:{port}").encode()
 
 
-def read_request(headers: list[Header], expected: bytes) -> ConnectHead | str:
+def read_request(headers: Sequence[Header], expected: bytes) -> ConnectHead | str:
     """Read a peer's request.
 
     Args:

@@ -7,13 +7,14 @@ reason and detail; HTTP refusals are HTTP answers inside it.
 
 import socket
 from collections.abc import Callable
+from typing import Final
 
 import trio
 
-from weft_agent.proxy.connect_head import ACCEPTED, authority, read_request, refusal_head
+from weft_agent.proxy.connect_head import ACCEPTED, Kind, authority, read_request, refusal_head
 from weft_agent.proxy.context import Context
 from weft_agent.proxy.inbound import Entrance
-from weft_agent.proxy.meter import party_named
+from weft_agent.proxy.meter import Party, party_named
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.transport import Transport
 from weft_agent.proxy.wire import SocketWire
@@ -25,21 +26,19 @@ from weft_core.facts import ConnectionFacts, Header
 from weft_core.identity import PeerCertificate
 from weft_core.tunnel import ErrorCode, TunnelConnection, TunnelStream
 
+TOLD_MAX: Final = 4
+"""Heads remembered per tunnel; it serves one workload, which tells of itself and of two protocols."""
+TOLD_FIELDS: Final = 4
+TOLD_BYTES: Final = 256
+"""Of what is told of a workload, to be remembered: its names and version."""
+
 
 class ServerTunnel:
     """One tunnel into one pod; handler of its connection and a flow of the data plane."""
 
     __slots__ = (
-        "_address",
-        "_authority",
-        "_context",
-        "_over",
-        "_peer",
-        "_peer_address",
-        "_pod",
-        "connection",
-        "transport",
-    )
+        "_authority", "_context", "_facts", "_over", "_peer", "_pod", "_told", "connection", "transport",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,10 +52,13 @@ class ServerTunnel:
         self._context = context
         self._pod = pod
         self._peer = peer
-        self._peer_address = peer_address
-        self._address = address
         self._over = over
         self._authority = authority(*address)
+        self._facts = ConnectionFacts(
+            source=peer.identity, source_address=peer_address, destination_address=address[0],
+            destination_port=address[1], encrypted=True,
+        )  # fmt: skip
+        self._told: dict[tuple[Header, ...], tuple[Kind, Party]] = {}
         self.connection = TunnelConnection(client=False, limits=context.limits, handler=self)
         self.transport: Transport | None = None
 
@@ -77,31 +79,40 @@ class ServerTunnel:
 
     def opened(self, stream: TunnelStream, headers: list[Header], end_stream: bool) -> None:
         """Take a stream into the pod."""
-        head = read_request(headers, self._authority)
-        if isinstance(head, str):
-            stream.send_headers(refusal_head(400, "bad_connect", head), end_stream=True)
+        told = self._read(tuple(headers))
+        if isinstance(told, str):
+            stream.send_headers(refusal_head(400, "bad_connect", told), end_stream=True)
             stream.close()
             return
-        context, pod, identity = self._context, self._pod, self._peer.identity
-        facts = ConnectionFacts(
-            source=identity, source_address=self._peer_address, destination_address=self._address[0],
-            destination_port=self._address[1], encrypted=True,
-        )  # fmt: skip
+        kind, caller = told
+        context, pod, identity, facts = self._context, self._pod, self._peer.identity, self._facts
         pod.connections += 1
         entrance = Entrance(
-            context=context, pod=pod, end=stream, facts=facts, caller=party_named(identity, head.source), noted=None,
+            context=context, pod=pod, end=stream, facts=facts, caller=caller, noted=None,
             accepted=lambda: stream.send_headers(ACCEPTED), refused=lambda why: self._refuse(stream, why, identity),
         )  # fmt: skip
         table = pod.table
         policy = table.policy.admit(facts) if table is not None else Denied("not_captured_workload")
         if isinstance(policy, Denied):
             entrance.refuse(policy)
-        elif head.kind == "http1":
+        elif kind == "http1":
             entrance.http(b"")
         else:
             entrance.opaque(policy, b"")
         if end_stream:
             stream.receiver.eof()
+
+    def _read(self, headers: tuple[Header, ...]) -> tuple[Kind, Party] | str:
+        """Read what the caller's agent tells of a stream; it tells the same of all connections of a workload."""
+        found = self._told.get(headers)
+        if found is None:
+            head = read_request(headers, self._authority)
+            if isinstance(head, str):
+                return head
+            found = head.kind, party_named(self._peer.identity, head.source)
+            if len(headers) <= TOLD_FIELDS and len(head.source) <= TOLD_BYTES and len(self._told) < TOLD_MAX:
+                self._told[headers] = found
+        return found
 
     def wants_flush(self) -> None:
         """Flush at the end of the turn."""
