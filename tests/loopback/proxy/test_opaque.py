@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from weft_agent.channel import memfd
 from weft_agent.channel.layout import BUCKETS_BYTES
@@ -19,6 +20,7 @@ from weft_agent.proxy.inbound import Entrance, _Held
 from weft_agent.proxy.inbound_door import plaintext_facts
 from weft_agent.proxy.meter import Party
 from weft_agent.proxy.opaque import OpaqueFlow
+from weft_agent.proxy.outbound import Leaving
 from weft_agent.proxy.pod import Pod
 from weft_agent.reactor import Reactor, TcpEnd
 from weft_agent.telemetry.access_log import AccessLog
@@ -30,6 +32,7 @@ from weft_contract.resources import Resource, Workload, resource_key
 from weft_core.decision import Denied
 from weft_core.errors import WeftError
 from weft_core.policy.egress import leave
+from weft_core.snapshot.destination import classify
 from weft_testing.node_resources import NODE, workload
 from weft_testing.reactor import LIMITS, running_reactor, tcp_pair, until
 
@@ -185,3 +188,39 @@ async def test_http_connections_of_a_caller_share_their_admission_and_renew_it()
         assert scene.pod.callers == {}, "what was remembered of an old configuration goes with it"
         policy = admission.renew()
         assert isinstance(policy if isinstance(policy, Denied) else policy.tcp(), Denied)
+
+
+# -- leaving ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_a_connection_to_the_outside_is_joined_counted_and_released() -> None:
+    async with running_scene() as scene:
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            where: tuple[str, int] = listener.getsockname()
+            stock = socket.socket()
+            stock.setblocking(False)
+            scene.pod.add_stock("upstream", 4, [stock])
+            client, down = tcp_pair()
+            scene.sockets.append(client)
+            end = TcpEnd(scene.reactor, down, LIMITS, downstream=True)
+            scene.pod.connections += 1
+            destination = classify(scene.context.snapshot, *where)
+            Leaving(scene.context, scene.pod, scene.plane._tunnels, end, where, destination, "10.0.0.9")
+            client.send(b"\0ask")
+            server = await trio.to_thread.run_sync(lambda: listener.accept()[0])
+            scene.sockets.append(server)
+        await until(lambda: bool(scene.context.flows))
+        flow = flow_of(scene)
+        assert flow._where()[:2] == ("10.0.0.9", f"{where[0]}:{where[1]}")
+        assert flow._standing() is None, "nothing is authorised on this side"
+        await until(lambda: flow.relay.bytes_received == 4)
+        assert server.recv(10) == b"\0ask"
+        server.send(b"answer")
+        await until(lambda: flow.relay.bytes_sent == 6)
+        assert client.recv(10) == b"answer"
+        client.close()
+        server.close()
+        await until(lambda: not scene.context.flows)
+        assert scene.pod.connections == 0
+        assert scene.pod.back_ports._live == set()
