@@ -27,6 +27,7 @@ from weft_testing.cluster.processes import wait_until
 pytestmark = [pytest.mark.cluster]
 REPOSITORY = Path(__file__).parents[2]
 CRDS = REPOSITORY / "manifests" / "crds"
+EXAMPLES = REPOSITORY / "manifests" / "examples"
 GROUP = "/apis/weft.dev/v1alpha1"
 
 
@@ -119,10 +120,10 @@ def test_a_member_without_an_agent_is_named_as_missing(
         api.delete(f"/api/v1/nodes/paper-{shop}")
 
 
-def run_pod(control_plane: ControlPlane, namespace: str, name: str, node: str) -> None:
+def run_pod(control_plane: ControlPlane, namespace: str, name: str, node: str, **more: object) -> None:
     """Make a pod that seems to run: nobody runs the node, so what a kubelet would say is written here."""
     api, pods = control_plane.api, f"/api/v1/namespaces/{namespace}/pods"
-    spec = {"nodeName": node, "containers": [{"name": "c", "image": "none"}]}
+    spec = {"nodeName": node, "containers": [{"name": "c", "image": "none"}], **more}
     api.create(pods, {"metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
     status = {
         "phase": "Running",
@@ -162,6 +163,48 @@ def test_a_route_gets_the_status_of_its_parent(operator: OperatorProcess, kubect
         "ResolvedRefs": "True",
     }.items()
     assert all(each["observedGeneration"] == 1 for each in entry["conditions"])
+
+
+def test_the_examples_are_accepted_as_they_are(operator: OperatorProcess, kubectl: Kubectl) -> None:
+    files = [f"--filename={EXAMPLES / name}" for name in ("foo-at-10-qps.yaml", "canary.yaml")]
+    kubectl("apply", *files)
+    try:
+        wait_condition(
+            kubectl, "authorizationpolicies", ("backend", "web-foo-at-10"), {"Accepted": ("True", "Accepted", 1)}
+        )
+
+        def accepted() -> bool:
+            parents = kubectl.get("httproutes", "web", "-n", "canary").get("status", {}).get("parents", [])
+            return [(each["type"], each["status"]) for parent in parents for each in parent["conditions"]] >= [
+                ("Accepted", "True"),
+                ("ResolvedRefs", "True"),
+            ]
+
+        wait_until(accepted, "the route was accepted", 20)
+        shown = kubectl("get", "mesh", "-A").splitlines()
+        assert any(line.split()[:2] == ["backend", "authorizationpolicy.weft.dev/web-foo-at-10"] for line in shown), (
+            shown
+        )
+        assert kubectl.run("apply", *files).stdout.count("unchanged") > 10, "nothing of them was written by us"
+    finally:
+        kubectl("delete", "--wait=false", *files)
+
+
+def test_what_goes_wrong_is_told_by_events(
+    operator: OperatorProcess, control_plane: ControlPlane, kubectl: Kubectl, shop: str
+) -> None:
+    target = {"group": "", "kind": "Service", "name": "nowhere"}
+    kubectl.apply(policy(shop, targetRefs=[target]))
+    run_pod(control_plane, shop, "on-node", "nowhere", hostNetwork=True)
+    run_pod(control_plane, shop, "ungated", "nowhere")
+
+    def told() -> set[tuple[str, str]]:
+        items = kubectl.get("events.events.k8s.io", "-n", shop)["items"]
+        return {(each["regarding"]["name"], each["reason"]) for each in items}
+
+    wait_until(lambda: ("web", "Rejected") in told(), "the missing target was told", 20)
+    wait_until(lambda: ("on-node", "NotInMesh") in told(), "the pod on the node's network was told", 40)
+    wait_until(lambda: ("ungated", "NoCaptureGate") in told(), "the pod without a gate was told", 40)
 
 
 @pytest.fixture
