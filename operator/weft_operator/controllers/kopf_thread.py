@@ -24,6 +24,8 @@ from weft_operator.controllers.resources import WATCHED, Reference
 
 Login = Callable[[], kopf.ConnectionInfo]
 STOP_TIMEOUT_S: Final = 5.0
+CLOSING_S: Final = 0.1
+"""TLS connections that were closed are gone some turns of the loop later; without those their sockets would stay open."""
 WORKERS: Final = 50
 """Objects that kopf processes at once; without a bound it would start a task for each of a list of thousands."""
 _CHUNK: Final = 500
@@ -85,12 +87,14 @@ class KopfThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._operate())
-        except asyncio.CancelledError:
-            return  # the way in which kopf ends
-        except Exception as exc:
-            _log.error("kopf ended", error=repr(exc))
+        with asyncio.Runner() as runner:
+            try:
+                runner.run(self._operate())
+            except asyncio.CancelledError:
+                pass  # the way in which kopf ends
+            except Exception as exc:
+                _log.error("kopf ended", error=repr(exc))
+            runner.run(asyncio.sleep(CLOSING_S))
 
     async def _operate(self) -> None:
         try:
