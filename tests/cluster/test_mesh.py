@@ -13,7 +13,7 @@ from weft_testing.cluster.cluster import Cluster
 from weft_testing.cluster.demo.checks import all_checks
 from weft_testing.cluster.demo.scene import TOUR
 from weft_testing.cluster.demo.stage import Stage
-from weft_testing.cluster.helm import NAMESPACE, Helm
+from weft_testing.cluster.helm import NAMESPACE, Helm, install_weft
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -73,12 +73,8 @@ def test_a_label_taken_away_makes_it_plain_again(shown: Stage) -> None:
     shown.kubectl("label", "namespace", TOUR, "weft.dev/mesh-")
     client = shown.addresses("client", TOUR)
     deadline = time.monotonic() + WAIT_S
-    while True:
-        rules = shown.on_node(
-            "n1", "nsenter", f"--net={netns_of(shown, 'n1', client[4])}", "nft", "list", "ruleset"
-        ).text
-        if "weft" not in rules:
-            break
+    netns = netns_of(shown, "n1", client[4])
+    while "weft" in (rules := rules_in(shown, "n1", netns)):
         assert time.monotonic() < deadline, rules
     answer = shown.in_pod("client", "curl", "-sS", "--max-time", "5", f"http://server.{TOUR}/plain", namespace=TOUR)
     assert answer.status == 0, answer
@@ -90,3 +86,25 @@ def netns_of(stage: Stage, node: str, address: str) -> str:
         if f" {address}/" in stage.on_node(node, "nsenter", f"--net=/run/netns/{name}", "ip", "-o", "address").text:
             return f"/run/netns/{name}"
     raise LookupError(f"no namespace on {node} has {address}")
+
+
+def test_uninstalled_leaves_no_rule_in_any_namespace_and_traffic_is_plain(shown: Stage) -> None:
+    api = shown.addresses(shown.pod_of("api", "backend"), "backend")[4]
+    netns = netns_of(shown, "n2", api)
+    assert "weft" in rules_in(shown, "n2", netns)
+    try:
+        shown.helm("uninstall", "weft", f"--namespace={NAMESPACE}", "--wait", f"--timeout={WAIT_S}s")
+        deadline = time.monotonic() + WAIT_S
+        while "weft" in (left := rules_in(shown, "n2", netns)):
+            assert time.monotonic() < deadline, left
+        web = shown.pod_of("web", "shop")
+        answer = shown.in_pod(web, "curl", "-sS", "--max-time", "5", "http://api.backend/bar", namespace="shop")
+        assert answer.status == 0, answer
+        left = shown.kubectl("get", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "-o=name")
+        assert "weft" not in left
+    finally:
+        install_weft(shown.helm)
+
+
+def rules_in(stage: Stage, node: str, netns: str) -> str:
+    return stage.on_node(node, "nsenter", f"--net={netns}", "nft", "list", "ruleset").text
