@@ -127,6 +127,12 @@ class Limits:
     drain_timeout_s: float = _limit(
         30.0, "seconds", "after SIGTERM, before what is left is cut", "Kubernetes grace 30 s"
     )
+    drain_rest_s: float = _limit(
+        3.0,
+        "seconds",
+        "a drain waits so long for the next request of a connection that rests; it is answered with `Connection: close`",
+        "clients that do not look before they send lose the request where a resting connection is closed at once",
+    )
     stock_wait_s: float = _limit(
         10.0,
         "seconds",

@@ -394,10 +394,16 @@ class Session(Exchange):
             self.planner.closed(self)
 
     def drain(self) -> None:
-        """Close behind the exchange in progress, or now if there is none."""
+        """Close behind the exchange in progress, or behind the next; where none comes, after `drain_rest_s`.
+
+        A caller that sends while we close would not know whether its request was carried out; told `Connection: close`, it knows.
+        """
         self._draining = True
-        idle = self._state == WAIT or (self._state == NEXT and self._clogged)
-        if idle and bytes(self._pending) in intake.EMPTY_LINES:
+        if bytes(self._pending) not in intake.EMPTY_LINES:
+            return
+        if self._state == WAIT:
+            self._set_deadline(min(self._limits.drain_rest_s, max(0.0, self.deadline - self.reactor.now)))
+        elif self._state == NEXT and self._clogged:
             self._close()
 
     def cut(self, error: WeftError) -> None:
