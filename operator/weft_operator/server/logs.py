@@ -1,7 +1,8 @@
 """How the operator logs: one event per line, JSON or text, its own and the libraries', to stderr.
 
 Theory: events are short fixed texts with fields; whoever reads logs by machine filters on the text. What libraries say through
-the standard library's logging (kopf, aiohttp, asyncio) comes out in the same form, from WARNING on: their INFO repeats ours.
+the standard library's logging (aiohttp, asyncio) comes out in the same form, from WARNING on: their INFO repeats ours. kopf is
+heard from ERROR on: it warns, at each start, of running in a thread and of kinds that are not installed, which we mean and tell.
 """
 
 import logging
@@ -47,6 +48,7 @@ def configure_logs(style: LogFormat, level: LogLevel) -> None:
     root.handlers[:] = [handler]
     root.setLevel(max(_LEVELS[level], logging.WARNING))
     logging.getLogger("weft_operator").setLevel(_LEVELS[level])
+    logging.getLogger("kopf").setLevel(logging.ERROR)
 
 
 def _cut(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -20,8 +20,9 @@ try:
     raise ValueError("x" * 40000)
 except ValueError:
     log.exception("failed")
-logging.getLogger("kopf").info("chatter")
-logging.getLogger("kopf").warning("trouble of %s", "kopf")
+logging.getLogger("asyncio").info("chatter")
+logging.getLogger("kopf.reactor").warning("kinds that are not installed")
+logging.getLogger("asyncio").warning("trouble of %s", "tasks")
 """
 
 
@@ -39,7 +40,7 @@ def lines(style: str, level: str) -> list[str]:
 
 
 def test_json() -> None:
-    ready, failed, kopf = (json.loads(line) for line in lines("json", "info"))
+    ready, failed, library = (json.loads(line) for line in lines("json", "info"))
     assert list(ready)[:3] == ["time", "level", "event"]
     assert (ready["level"], ready["event"], ready["nodes"], ready["logger"]) == (
         "info",
@@ -49,7 +50,7 @@ def test_json() -> None:
     )
     assert "ValueError" in failed["exception"]
     assert len(failed["exception"]) < 20_000
-    assert (kopf["event"], kopf["level"], kopf["logger"]) == ("trouble of kopf", "warning", "kopf")
+    assert (library["event"], library["level"], library["logger"]) == ("trouble of tasks", "warning", "asyncio")
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("error", 1)])
