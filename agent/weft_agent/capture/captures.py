@@ -333,8 +333,8 @@ class Captures:
         del self.pods[uid]
         if pod.release:
             self._record()
-        if pod.release and self._workloads and uid in self._workloads:
-            self._join(self._workloads[uid])  # it came back while it was leaving
+        if pod.scope.cancel_called and self._workloads and uid in self._workloads:
+            self._join(self._workloads[uid])  # it came back while it was leaving; not where everything is cancelled
         if not self.pods:
             self._empty.set()
         self._show()
