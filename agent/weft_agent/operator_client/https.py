@@ -70,7 +70,10 @@ async def _exchange(stream: trio.abc.Stream, request: tuple[h11.Connection, byte
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(bytes(await stream.receive_some(READ_BYTES)))
+            received = bytes(await stream.receive_some(READ_BYTES))
+            if not received and head is None:
+                raise UnreachableError("the operator closed the connection instead of answering")
+            connection.receive_data(received)
         elif isinstance(event, h11.Response):
             head = event
         elif isinstance(event, h11.Data):
@@ -79,8 +82,8 @@ async def _exchange(stream: trio.abc.Stream, request: tuple[h11.Connection, byte
                 raise ProtocolError(f"the operator's answer is longer than {MAX_ANSWER_BYTES} bytes")
         elif isinstance(event, h11.EndOfMessage) and head is not None:
             break
-        elif isinstance(event, h11.ConnectionClosed | h11.EndOfMessage):
-            raise UnreachableError("the operator closed the connection instead of answering")
+        elif not isinstance(event, h11.InformationalResponse):
+            raise ProtocolError("the operator's answer has no end")
     if head.status_code != 200:
         retry_after = next((value for name, value in head.headers if name == b"retry-after"), b"")
         raise refusal(head.status_code, body, retry_after)
