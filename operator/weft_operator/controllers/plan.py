@@ -10,6 +10,8 @@ Theory, in the order it is asked:
    `Accepted` with their generation as leave to go on, and by then the weights should be live. A refusal is told at once.
 4. Progress alone is written at most once in `PROGRESS_S`: two hundred nodes that acknowledge one after the other are not
    two hundred writes.
+5. A node that had everything and is missing now (its agent or our replica restarts, a pod moves to another node) is given
+   `RETURN_S` to be back: else each restart would be two writes of every object.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +31,8 @@ GRACE_S: Final = 2.0
 SETTLE_S: Final = 2.0
 """Nodes acknowledge within a second; a node that is away must not keep `Accepted` back for long."""
 PROGRESS_S: Final = 1.0
+RETURN_S: Final = 10.0
+"""Agents connect again within 1-5 s; a node that is really away is named soon enough."""
 RECHECK_S: Final = 30.0
 _NO_PROGRESS: Final = Progress(needed=0)
 _PROGRAMMED: Final = "Programmed"
@@ -43,6 +47,8 @@ class Times:
     """When this generation was seen first."""
     written: float = field(default=float("-inf"))
     """When its status was written last."""
+    missed: float = field(default=float("-inf"))
+    """Since when nodes are missing without a pause; where none are it does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,20 @@ def _when(item: Item, status: dict[str, object], look: Look | None, times: Times
     before, after = _verdicts(item, _part(item, "status"), is_route), _verdicts(item, status, is_route)
     if before == after:
         wait_s = times.written + PROGRESS_S - times.now
+        if look.progress.missing and not look.progress.refused and _is_programmed(item, is_route):
+            wait_s = max(wait_s, times.missed + RETURN_S - times.now)
         return Wait(wait_s) if wait_s > 0 else Write(status)
     settles = look.result.accepted.holds and look.progress.missing and not look.progress.refused
     if settles and times.now - times.since < SETTLE_S:
         return Wait(times.since + SETTLE_S - times.now)
     return Write(status)
+
+
+def _is_programmed(item: Item, is_route: bool) -> bool:
+    """Whether the object was in force everywhere when its status was written."""
+    found = conditions_of(item, _part(item, "status"), is_route)
+    states = [each.get("status") for _, conditions in found for each in conditions if each.get("type") == _PROGRAMMED]
+    return bool(states) and all(state == "True" for state in states)
 
 
 def _verdicts(item: Item, status: Item, is_route: bool) -> list[object]:

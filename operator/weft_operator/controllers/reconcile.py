@@ -14,7 +14,7 @@ import structlog
 
 from weft_operator.conditions import notices, rfc3339
 from weft_operator.controllers.events import Recorder
-from weft_operator.controllers.outlook import Outlook
+from weft_operator.controllers.outlook import Look, Outlook
 from weft_operator.controllers.plan import Item, Leave, Plan, Times, Wait, Write, conditions_of, generation_of, plan
 from weft_operator.controllers.resources import WATCHED, Reference, status_path
 from weft_operator.controllers.store import ConflictError, Store
@@ -32,6 +32,15 @@ class _Known:
     since: float
     """When this generation was seen first."""
     written: float = float("-inf")
+    missed: float | None = None
+    """Since when nodes are missing; None: none is."""
+
+    def note(self, look: Look | None, now: float) -> None:
+        """Remember since when nodes are missing."""
+        if look is None or not look.progress.missing:
+            self.missed = None
+        elif self.missed is None:
+            self.missed = now
 
 
 class Reconciler:
@@ -103,10 +112,14 @@ class Reconciler:
         raise ConflictError(f"{reference} was written by somebody else {MAX_CONFLICTS} times in a row")
 
     def _plan(self, reference: Reference, known: _Known) -> Plan:
+        look, now = self._outlook.look(reference.kind, reference.key), self._clock()
+        known.note(look, now)
         return plan(
             known.item,
-            self._outlook.look(reference.kind, reference.key),
-            Times(now=self._clock(), since=known.since, written=known.written),
+            look,
+            Times(
+                now=now, since=known.since, written=known.written, missed=now if known.missed is None else known.missed
+            ),
             is_route=WATCHED[reference.kind].is_route,
             stamp=rfc3339(self._wall()),
         )

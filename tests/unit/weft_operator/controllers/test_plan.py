@@ -4,7 +4,18 @@ from weft_contract.objects import ParentReference
 from weft_operator.compile import ObjectResult, ParentResult, Verdict
 from weft_operator.conditions import Progress
 from weft_operator.controllers.outlook import Look
-from weft_operator.controllers.plan import GRACE_S, PROGRESS_S, SETTLE_S, Leave, Plan, Times, Wait, Write, plan
+from weft_operator.controllers.plan import (
+    GRACE_S,
+    PROGRESS_S,
+    RETURN_S,
+    SETTLE_S,
+    Leave,
+    Plan,
+    Times,
+    Wait,
+    Write,
+    plan,
+)
 from weft_operator.controllers.resources import CONTROLLER_NAME
 from weft_testing.objects import Doc
 
@@ -30,8 +41,11 @@ def look(verdict: Verdict = YES, generation: int = 2, needed: int = 3, *lagging:
     return Look(result=result, progress=Progress(needed=needed, lagging=lagging))
 
 
-def decide(item: Doc, seen: Look | None, now: float = 100.0, since: float = 0.0, written: float = 0.0) -> Plan:
-    return plan(item, seen, Times(now=now, since=since, written=written), is_route=False, stamp=STAMP)
+def decide(
+    item: Doc, seen: Look | None, now: float = 100.0, since: float = 0.0, written: float = 0.0, missed: float = 0.0
+) -> Plan:
+    times = Times(now=now, since=since, written=written, missed=missed)
+    return plan(item, seen, times, is_route=False, stamp=STAMP)
 
 
 def written(item: Doc, seen: Look | None) -> dict[str, object]:
@@ -160,3 +174,18 @@ def test_a_route_without_a_verdict_is_waited_for_and_then_unknown() -> None:
     decided = decide_route(route(SERVICE), None)
     assert isinstance(decided, Write)
     assert "Unknown" in str(decided.status)
+
+
+def test_a_node_that_is_missing_for_a_moment_is_not_written_about() -> None:
+    settled = policy(status=written(policy(), look()))
+    assert decide(settled, look(YES, 2, 3, "n2"), missed=95.0) == Wait(RETURN_S - 5.0)
+    gone = decide(settled, look(YES, 2, 3, "n2"), missed=90.0)
+    assert isinstance(gone, Write), "it does not come back"
+    assert isinstance(decide(policy(status=gone.status), look(YES, 2, 3, "n2", "n3"), missed=99.0), Write)
+    assert isinstance(decide(policy(status=gone.status), look(), missed=99.0), Write), "that it is back is told at once"
+
+
+def test_a_refusal_does_not_wait_for_anybody_to_return() -> None:
+    settled, seen = policy(status=written(policy(), look())), look()
+    refused = Look(result=seen.result, progress=Progress(needed=3, refused={"n2": "no"}))
+    assert isinstance(decide(settled, refused, missed=99.9), Write)

@@ -7,7 +7,7 @@ from weft_operator.compile import ObjectResult, ParentResult, Verdict
 from weft_operator.conditions import Progress
 from weft_operator.controllers.events import Recorder
 from weft_operator.controllers.outlook import Look
-from weft_operator.controllers.plan import GRACE_S
+from weft_operator.controllers.plan import GRACE_S, RETURN_S
 from weft_operator.controllers.reconcile import MAX_CONFLICTS, Reconciler
 from weft_operator.controllers.resources import Reference
 from weft_operator.controllers.store import Body, ConflictError
@@ -211,3 +211,28 @@ async def test_kinds_without_a_namespace_have_a_path_without_one() -> None:
 
 def void(_: object) -> None:
     return None
+
+
+async def test_a_node_that_is_away_for_a_moment_is_no_write_and_one_that_stays_away_is() -> None:
+    world = World()
+    world.apply(WEB, WEB_PATH, policy())
+    world.judge(WEB, YES)
+    await world.reconciler.reconcile(WEB)
+    everywhere = world.looks[WEB]
+    away = Look(result=everywhere.result, progress=Progress(needed=2, lagging=["n2"]))
+    for _ in range(3):
+        world.now += 60
+        world.looks[WEB] = away
+        assert await world.reconciler.reconcile(WEB) == RETURN_S
+        world.now += RETURN_S - 1
+        assert await world.reconciler.reconcile(WEB) == 1.0
+        world.looks[WEB] = everywhere
+        assert await world.reconciler.reconcile(WEB) is None
+    assert len(statuses(world)) == 1
+    world.looks[WEB] = away
+    await world.reconciler.reconcile(WEB)
+    world.now += RETURN_S
+    assert await world.reconciler.reconcile(WEB) is None
+    assert len(statuses(world)) == 2
+    programmed = world.status(WEB_PATH)["conditions"][-1]
+    assert (programmed["status"], "waiting for n2" in programmed["message"]) == ("False", True)
