@@ -110,7 +110,8 @@ class Captures:
     def missing(self) -> Iterable[str]:
         """Say which pods should be captured and are not."""
         for pod in self.pods.values():
-            if pod.state in {"pending", "failed"}:
+            comes_back = pod.state == "leaving" and pod.workload.uid in (self._workloads or ())
+            if pod.state in {"pending", "failed"} or comes_back:
                 yield f"pod {pod.key}: {pod.state}" + (f": {pod.error}" if pod.error else "")
 
     def remembered(self) -> list[str]:

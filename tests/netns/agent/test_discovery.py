@@ -150,7 +150,9 @@ def test_an_address_that_another_pod_got_is_never_taken_for_the_old_pod(kubelet:
     kubelet.until_state("captured")
     kubelet.proc.end(70)
     kubelet.proc.put(71, "uid-other", node.server)  # same namespace and address: the worst case
-    os.kill(node.agent.control_pid, signal.SIGKILL)
+    before = node.agent.control_pid
+    os.kill(before, signal.SIGKILL)
+    until(lambda: node.agent.status().get("pid", before) != before, "the next control is there")
     kubelet.until_state("absent")
     until(lambda: not node.is_captured(node.server), "it is left alone")
     with pytest.raises(ConnectionRefusedError):

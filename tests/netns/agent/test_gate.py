@@ -68,7 +68,9 @@ class Gated:
     def close(self) -> None:
         for gate in self._gates:
             gate.kill()
-            gate.communicate()
+            gate.wait()
+            if gate.stderr is not None:
+                gate.stderr.close()
 
 
 @pytest.fixture

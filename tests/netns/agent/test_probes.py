@@ -187,5 +187,5 @@ def test_a_second_call_on_a_probes_connection_is_refused(probed: Probed) -> None
 
 def test_http_1_on_a_grpc_probes_port_is_refused(probed: Probed) -> None:
     with probed.dial(GRPC, 4) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: pod\r\n\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")
         assert not heard(sock).startswith(b"HTTP/1.1 200")
