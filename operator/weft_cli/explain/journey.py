@@ -8,21 +8,19 @@ as it arrives, and the destination's policy judges that. A caller outside the me
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from weft_cli.exits import USAGE
 from weft_cli.explain.answer import Answer, Leg
+from weft_cli.explain.finding import Finder
 from weft_cli.explain.landing import Caller, land
 from weft_cli.explain.question import Named, Target
 from weft_cli.explain.world import World
 from weft_cli.output import CommandError
 from weft_contract.identity import parse_spiffe_id
-from weft_contract.resources import Endpoint
 from weft_core.canonical import canonical_host, canonical_target
-from weft_core.errors import NoRouteError, RemoteProtocolError
+from weft_core.errors import RemoteProtocolError
 from weft_core.facts import Header, RequestFacts
-from weft_core.routing import Forward, Outcome, RedirectTo, Refused, ServiceEntry, apply_request, redirect_response
-from weft_core.snapshot import Outside, ToPod, ToService, classify
+from weft_core.routing import Forward, Outcome, RedirectTo, Refused, apply_request, redirect_response
+from weft_core.snapshot import Destination, ToService
 from weft_core.text import show_bytes
-from weft_operator.compile.members import pod_addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +52,7 @@ class Journey:
         self._caller = Caller(pod, identity, world.node_of.get(pod.metadata.key, pod.spec.node_name))
         self._snapshot = world.snapshot(self._caller.node if member is not None else "")
         self._identity = str(member.identity) if member is not None else ""
+        self._finder = Finder(world, self._snapshot if member is not None else None)
 
     def to(self, target: Target) -> Answer:
         """Return what becomes of the call.
@@ -61,7 +60,7 @@ class Journey:
         Raises:
             CommandError: the target is not there, or the request is one that agents refuse to read.
         """
-        destination, name = self._destination(target)
+        destination, name = self._finder.find(target)
         opaque = self._asked.opaque or not _speaks_http(destination)
         request = None if opaque else self._request(self._asked.host or target.host or _host_of(target))
         if self._identity:
@@ -81,44 +80,6 @@ class Journey:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def _destination(self, target: Target) -> tuple[ToService | ToPod | Outside, str]:
-        named = target.named
-        if named is None:
-            return self._at(target.address, target.port or 0), f"{target.address} port {target.port}"
-        service = self._world.services.get(f"{named.namespace}/{named.name}")
-        if named.kind in ("", "service") and service is not None:
-            ports = {port.port: port for port in service.spec.ports if port.protocol == "TCP"}
-            port = target.port if target.port is not None else _only(list(ports), service.metadata.key)
-            name = f"Service {service.metadata.key} port {port}"
-            entry = self._known(service.metadata.key, port)
-            if entry is not None:
-                return ToService(entry), name
-            if port not in ports:
-                listed = ", ".join(map(str, ports)) or "none"
-                raise CommandError(f"Service {service.metadata.key} has no TCP port {port}; there are {listed}")
-            return Outside(Endpoint(address=service.spec.cluster_ip or "its pods", port=port)), name
-        if named.kind == "service":
-            raise CommandError(f"there is no Service {named.name} in namespace {named.namespace}")
-        pod = self._world.find_pod(named)
-        declared = [port.container_port for part in pod.spec.containers for port in part.ports]
-        port = target.port if target.port is not None else _only(declared, f"pod {pod.metadata.key}")
-        address = next(iter(pod_addresses(pod)), "")
-        if not address:
-            raise CommandError(f"pod {pod.metadata.key} has no address yet")
-        return self._at(address, port), f"pod {pod.metadata.key} port {port}"
-
-    def _known(self, service: str, port: int) -> ServiceEntry | None:
-        """Return a Service port as the caller's node knows it; a caller outside the mesh reaches what there is."""
-        if self._identity:
-            return self._snapshot.services.backend(service, port)
-        return self._world.backend(service, port)
-
-    def _at(self, address: str, port: int) -> ToService | ToPod | Outside:
-        try:
-            return classify(self._snapshot, address, port)
-        except NoRouteError as exc:
-            raise CommandError(str(exc)) from exc
-
     def _request(self, host: str) -> RequestFacts:
         asked = self._asked
         try:
@@ -135,7 +96,7 @@ class Journey:
 
     # -- following ----------------------------------------------------------------------------------------------------
 
-    def _legs(self, destination: ToService | ToPod | Outside, name: str, request: RequestFacts | None) -> Iterator[Leg]:
+    def _legs(self, destination: Destination, name: str, request: RequestFacts | None) -> Iterator[Leg]:
         if not isinstance(destination, ToService):
             landings = land(self._world, self._caller, (destination.endpoint,), request)
             yield Leg(share=1.0, action="forward", to=name, landings=tuple(landings))
@@ -173,7 +134,7 @@ class Journey:
             landings=tuple(land(self._world, self._caller, backend.endpoints, arriving)),
         )
 
-    def _by_kubernetes(self, destination: ToService | ToPod | Outside, name: str, request: RequestFacts | None) -> Leg:
+    def _by_kubernetes(self, destination: Destination, name: str, request: RequestFacts | None) -> Leg:
         endpoints = destination.entry.endpoints if isinstance(destination, ToService) else (destination.endpoint,)
         detail = f"{self._caller.key} is not in the mesh: its call arrives in plaintext, no route of the mesh applies"
         landings = land(self._world, self._caller, endpoints, request)
@@ -230,15 +191,8 @@ def _changes(forward: Forward, before: RequestFacts | None, after: RequestFacts 
     return "; ".join(said)
 
 
-def _speaks_http(destination: ToService | ToPod | Outside) -> bool:
+def _speaks_http(destination: Destination) -> bool:
     return destination.protocol in ("http", "auto")
-
-
-def _only(ports: list[int], owner: str) -> int:
-    if len(ports) == 1:
-        return ports[0]
-    listed = ", ".join(map(str, ports)) or "none that is declared"
-    raise CommandError(f"say which port of {owner}, as NAME:PORT; there are {listed}", USAGE)
 
 
 def _host_of(target: Target) -> str:
