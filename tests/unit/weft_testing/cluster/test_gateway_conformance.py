@@ -1,6 +1,6 @@
 """Reading what Gateway API's suite says: whole tests, not their parts; and where its report goes."""
 
-from weft_testing.cluster.gateway_conformance import Outcome, read_outcomes, report_path
+from weft_testing.cluster.gateway_conformance import FEATURES, Outcome, read_outcomes, report_path
 
 SAID = """
 === RUN   TestConformance/MeshBasic
@@ -26,3 +26,9 @@ def test_the_report_is_named_as_upstream_asks() -> None:
     assert path.parts[-3:-1] == ("v1.6", "weft")
     assert path.name.startswith("standard-v")
     assert path.name.endswith("-default-report.yaml")
+
+
+def test_the_page_beside_the_report_tells_what_is_claimed() -> None:
+    page = (report_path().parent / "README.md").read_text()
+    assert f"-supported-features={','.join(FEATURES)}\n" in page
+    assert f"(./{report_path().name})" in page
