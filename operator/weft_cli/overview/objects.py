@@ -1,6 +1,9 @@
 """Mesh objects and routes whose conditions do not hold, as the controllers wrote them."""
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
 
 from weft_cli.cluster.session import Body
 from weft_cli.overview.facts import Facts
@@ -11,6 +14,8 @@ from weft_contract.objects.route import ParentReference
 _OWN = ("Mesh", "AuthorizationPolicy", "PeerAuthentication", "RateLimitPolicy")
 _ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
 CONTROLLER_NAME = "weft.dev/mesh"
+PATIENCE_S: Final = 10.0
+"""How long a controller may take to say something about a new object."""
 _HOLDS = {"Accepted": "True", "ResolvedRefs": "True", "Programmed": "True"}
 
 
@@ -25,19 +30,20 @@ class ObjectState(Shape, frozen=True, kw_only=True):
     message: str
 
 
-def troubled(facts: Facts) -> list[ObjectState]:
+def troubled(facts: Facts, now_unix_s: float | None = None) -> list[ObjectState]:
     """Return every object with a condition that does not hold, or without any although a controller should have seen it."""
-    return [state for kind in (*_OWN, *_ROUTES) for body in facts.bodies(kind) for state in _of(kind, body)]
+    now = time.time() if now_unix_s is None else now_unix_s
+    return [state for kind in (*_OWN, *_ROUTES) for body in facts.bodies(kind) for state in _of(kind, body, now)]
 
 
-def _of(kind: str, body: Body) -> Iterator[ObjectState]:
+def _of(kind: str, body: Body, now_unix_s: float) -> Iterator[ObjectState]:
     metadata = body["metadata"]
     about = {"kind": kind, "namespace": metadata.get("namespace", ""), "name": metadata["name"]}
     generation = metadata.get("generation", 0)
     if kind in _ROUTES and not _is_ours(body):
         return
     lists = list(_conditions(kind, body))
-    if not any(lists):
+    if not any(lists) and now_unix_s - _created_unix_s(metadata) > PATIENCE_S:
         message = "no controller has seen it yet; is an operator running?"
         yield ObjectState(**about, condition="Accepted", reason="Pending", message=message)
     for item in (item for conditions in lists for item in conditions):
@@ -48,6 +54,13 @@ def _of(kind: str, body: Body) -> Iterator[ObjectState]:
         elif name in _HOLDS and item.get("status") != _HOLDS[name]:
             reason, message = str(item.get("reason", "")), str(item.get("message", ""))
             yield ObjectState(**about, condition=name, reason=reason, message=message)
+
+
+def _created_unix_s(metadata: Body) -> float:
+    try:
+        return datetime.fromisoformat(str(metadata.get("creationTimestamp", ""))).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _conditions(kind: str, body: Body) -> Iterator[list[Body]]:

@@ -111,7 +111,10 @@ def test_objects_that_do_not_hold_are_listed_with_the_controllers_words() -> Non
     assert (state.kind, state.name, state.condition, state.message) == (
         "AuthorizationPolicy", "p", "Programmed", "2/3 nodes",
     )  # fmt: skip
-    (state,) = troubled(facts(policy()))
+    young = policy()
+    young["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    assert troubled(facts(young), 1767225605.0) == [], "a controller may take a moment"
+    (state,) = troubled(facts(young), 1767225611.0)
     assert state.reason == "Pending"
     (state,) = troubled(facts(policy(condition("Accepted", "True"), generation=2)))
     assert state.reason == "Outdated"
