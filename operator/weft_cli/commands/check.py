@@ -12,7 +12,7 @@ from weft_cli.cluster.options import (
     open_session,
     system_namespace_option,
 )
-from weft_cli.exits import FINDINGS, OK, USAGE
+from weft_cli.exits import FINDINGS, OK, UNREACHABLE, USAGE
 from weft_cli.files import read_texts
 from weft_cli.output import CommandError, end, print_document, print_problems
 
@@ -49,9 +49,15 @@ def check(  # noqa: PLR0913  # one parameter for each option, as click wants it
             raise CommandError("--pre and -o are for clusters; leave out -f", USAGE)
         errors, warnings = _check_files(places, quiet=quiet)
     else:
-        errors, warnings = _check_cluster(
-            pre=pre, quiet=quiet, output=output, place=(kubeconfig, context), namespace=system_namespace
-        )
+        try:
+            place = (kubeconfig, context)
+            errors, warnings = _check_cluster(
+                pre=pre, quiet=quiet, output=output, place=place, namespace=system_namespace
+            )
+        except CommandError as exc:
+            if exc.status != UNREACHABLE or pre:
+                raise
+            raise CommandError(f"{exc.message} (files are checked with -f FILE)", UNREACHABLE) from exc
     end(FINDINGS if errors or (strict and warnings) else OK)
 
 

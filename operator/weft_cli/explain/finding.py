@@ -5,6 +5,7 @@ from weft_cli.explain.question import Target
 from weft_cli.explain.world import World
 from weft_cli.output import CommandError
 from weft_contract.objects import Service
+from weft_contract.objects.service import HEADLESS
 from weft_contract.resources import Endpoint
 from weft_core.errors import NoRouteError
 from weft_core.routing import ServiceEntry
@@ -59,7 +60,8 @@ class Finder:
             raise CommandError(
                 f"Service {key} has no TCP port {port}; there are {', '.join(map(str, ports)) or 'none'}"
             )
-        return Outside(Endpoint(address=service.spec.cluster_ip or "its pods", port=port)), name
+        own = service.spec.cluster_ip
+        return Outside(Endpoint(address=key if own in ("", HEADLESS) else own, port=port)), name
 
     def _known(self, service: str, port: int) -> ServiceEntry | None:
         if self._snapshot is not None:

@@ -102,3 +102,12 @@ def test_places_that_cannot_be_used_are_named(tmp_path: Path, words: tuple[str, 
     ran = run_weft("compile", *(part for pair in given.items() for part in pair), text=NODE)
     assert ran.status in {1, 2}
     assert "Traceback" not in ran.err
+
+
+def test_without_files_a_cluster_is_checked_and_without_either_both_are_named(tmp_path: Path) -> None:
+    ran = run_weft("check", KUBECONFIG=str(tmp_path / "none"), KUBERNETES_SERVICE_HOST="")
+    assert ran.status == 3
+    assert "give --kubeconfig FILE or set KUBECONFIG" in ran.err
+    assert "files are checked with -f FILE" in ran.err
+    ran = run_weft("check", "--pre", "-f", str(EXAMPLES / "demo.yaml"))
+    assert (ran.status, "leave out -f" in ran.err) == (2, True)
