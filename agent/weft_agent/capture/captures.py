@@ -97,6 +97,7 @@ class Captures:
         self._nursery: trio.Nursery | None = None
         self._limiter = trio.CapacityLimiter(THREADS)
         self._workloads: Mapping[str, Workload] | None = None
+        self._complete = True
         self._adopted: dict[str, Listeners] = {}
         recorded = state.read(RECORD, list[Recorded]) or []
         self._remembered = {uid: (Path(path), NamespaceId(device, inode)) for uid, path, device, inode in recorded}
@@ -127,9 +128,15 @@ class Captures:
         self._adopted[listeners.uid] = sockets
         self._fleet.desired.pods[listeners.uid] = PodSockets(listeners, tuple(sockets.values()))
 
-    def want(self, workloads: Iterable[Workload]) -> None:
-        """Capture exactly these pods."""
+    def want(self, workloads: Iterable[Workload], *, complete: bool = True) -> None:
+        """Capture exactly these pods.
+
+        Args:
+            workloads: the pods.
+            complete: False leaves alone for now what a former control had captured beside them.
+        """
         self._workloads = {workload.uid: workload for workload in workloads}
+        self._complete = complete
         if self._nursery is not None and not self._ending:
             self._reconcile(self._workloads)
 
@@ -192,9 +199,10 @@ class Captures:
             if uid not in wanted and not pod.release:
                 pod.release = True
                 pod.scope.cancel()
-        for uid in self._adopted.keys() - self.pods.keys():
-            self._withdraw(uid, self._adopted.pop(uid))
-        self._release_left_behind()
+        if self._complete:
+            for uid in self._adopted.keys() - self.pods.keys():
+                self._withdraw(uid, self._adopted.pop(uid))
+            self._release_left_behind()
         self._show()
 
     def _join(self, workload: Workload) -> None:
@@ -397,12 +405,13 @@ class Captures:
         return await trio.to_thread.run_sync(function, limiter=self._limiter)
 
     def _record(self) -> None:
-        rows = [
-            (pod.workload.uid, pod.network.path, *pod.network.identity)
+        """Write down where rules are, those of a former control included whose pods are not decided about yet."""
+        places = self._remembered | {
+            pod.workload.uid: (Path(pod.network.path), pod.network.identity)
             for pod in self.pods.values()
             if pod.network is not None
-        ]
-        self._state.write(RECORD, rows)
+        }
+        self._state.write(RECORD, [(uid, str(path), *identity) for uid, (path, identity) in places.items()])
 
     def _fail(self, pod: Pod, error: Exception) -> None:
         self._metrics.add("weft_capture_errors_total", **pod.labels)

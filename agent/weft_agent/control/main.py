@@ -221,7 +221,7 @@ class Control:
 
     def _apply(self, members: Members) -> None:
         self._members = members
-        self._captures.want((*members.told, *members.untold))
+        self._captures.want((*members.told, *members.untold), complete=members.complete)
         self._captures.look_again()
         self._tell()
 

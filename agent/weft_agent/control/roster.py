@@ -51,6 +51,8 @@ class Members:
     """Pods to be captured whose treatment is not known yet."""
     entries: Entries | None = None
     """What workers are told; None while there is no configuration."""
+    complete: bool = True
+    """False until the watch has shown this node's pods once: who else is captured already may have to stay so."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Pods that opted in and cannot be captured, by key, with the reason."""
 
@@ -73,7 +75,7 @@ def members(
         return Members()
     if seen is None or not seen.synced:
         entries = _entries(config, config.workloads, node_addresses)
-        return Members(told=config.workloads, entries=entries)
+        return Members(told=config.workloads, entries=entries, complete=seen is None)
     owners = _owners(seen.present.values())
     told = tuple(_corrected(config.workloads, seen, owners))
     known = {workload.uid for workload in config.workloads}
@@ -88,7 +90,8 @@ def members(
             told += (_like(sibling, pod, addresses),)
         elif config.node and (stranger := _stranger(pod, addresses, config.node.trust_domain)) is not None:
             untold.append(stranger)
-    return Members(told, tuple(untold), _entries(config, told, node_addresses), _refused(seen, known))
+    entries = _entries(config, told, node_addresses)
+    return Members(told=told, untold=tuple(untold), entries=entries, refused=_refused(seen, known))
 
 
 # -- pods that the configuration knows ----------------------------------------------------------------------------

@@ -66,6 +66,7 @@ def test_without_a_watch_the_configuration_is_everything() -> None:
     for nothing in (None, NodePods()):
         found = members(present, nothing)
         assert found.told == present.workloads
+        assert found.complete is (nothing is None), "a watch that has shown nothing yet may know of more"
         assert found.entries is present.entries
 
 
