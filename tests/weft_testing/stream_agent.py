@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ssl import SSLContext
+from typing import Final
 
 import aiohttp
 
@@ -26,6 +27,9 @@ from weft_contract.stream import (
     from_operator_decoder,
 )
 from weft_operator.distribution import Caller, RefusedError
+
+CLOSING_S: Final = 0.05
+"""A few turns of the event loop, in which an aborted transport closes its socket."""
 
 
 class OpenDoor:
@@ -74,18 +78,26 @@ class StreamAgent:
         self, http: aiohttp.ClientSession, url: str, *, tls: SSLContext | None = None, hello: FromAgent | None = None
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Connect and say hello."""
-        async with http.ws_connect(
-            url + STREAM_PATH,
-            protocols=(SUBPROTOCOL,),
-            headers={"Authorization": f"Bearer {self.token or self.node}"},
-            ssl=tls if tls is not None else True,
-            server_hostname=SERVER_NAME if tls is not None else None,
-            max_msg_size=0,
-            compress=0,
-        ) as socket:
-            self.socket = socket
-            await self.say(hello if hello is not None else self.hello())
-            yield socket
+        transport: asyncio.BaseTransport | None = None
+        try:
+            async with http.ws_connect(
+                url + STREAM_PATH,
+                protocols=(SUBPROTOCOL,),
+                headers={"Authorization": f"Bearer {self.token or self.node}"},
+                ssl=tls if tls is not None else True,
+                server_hostname=SERVER_NAME if tls is not None else None,
+                max_msg_size=0,
+                compress=0,
+            ) as socket:
+                self.socket = socket
+                connection = socket._response.connection
+                transport = connection.transport if connection is not None else None
+                await self.say(hello if hello is not None else self.hello())
+                yield socket
+        finally:
+            if tls is not None and isinstance(transport, asyncio.Transport):
+                transport.abort()  # both sides have said that they close; asyncio would take its time with TLS
+                await asyncio.sleep(CLOSING_S)
 
     async def say(self, message: FromAgent) -> None:
         """Send a message."""
