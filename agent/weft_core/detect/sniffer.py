@@ -32,10 +32,12 @@ _MAY_BECOME: Final = re.compile(
     rb"[\r\n]*+[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,32}+(?:\Z|[ \t]++(?:\Z|[!-~\x80-\xff]))"
 ).match  # fmt: skip
 """A first word that can be a method (at most 32 letters; the longest registered, UPDATEREDIRECTREF, has 17), and the
-beginning of a second word if there is more. Empty lines in front are skipped as lenient servers skip them."""
+beginning of a second word if there is more. Empty lines in front are skipped as lenient servers skip them. The same bound holds
+for the whole line: else what a longer word is would depend on where the network cut it."""
 _NEEDS_SLASH: Final = re.compile(rb"[\r\n]*+[^ \t]++[ \t]++/").match
 _REQUEST_LINE: Final = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++[ \t]++[!-~\x80-\xff][\t -~\x80-\xff]*?[ \t]HTTP/[0-9][^\r\n]*+\r?\n", re.IGNORECASE
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}+[ \t]++[!-~\x80-\xff][\t -~\x80-\xff]*?[ \t]HTTP/[0-9][^\r\n]*+\r?\n",
+    re.IGNORECASE,
 ).match
 
 

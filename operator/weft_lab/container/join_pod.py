@@ -48,11 +48,16 @@ def enter(order: JoinOrder) -> None:
         OSError: it is gone.
     """
     opened = [(os.open(f"/proc/{order.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), kind) for name, kind in _NAMESPACES]
+    root = os.open(f"/proc/{order.pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if started_ticks(order.pid) != order.started_ticks:
         raise ProcessLookupError(3, "the container ended just now")
     for descriptor, kind in opened:
         setns(descriptor, kind)
         os.close(descriptor)
+    # The root that setns gives is the mount namespace's, which is the container's only where the lab itself is not in a chroot.
+    os.fchdir(root)
+    os.chroot(".")
+    os.close(root)
 
 
 def run(order: JoinOrder) -> int:

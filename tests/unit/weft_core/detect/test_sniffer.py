@@ -142,3 +142,11 @@ def test_what_the_parser_accepts_is_http1(case: object) -> None:
 )
 def test_any_bytes_get_an_answer_that_stays(data: bytes) -> None:
     check_sniff(data)
+
+
+@pytest.mark.parametrize(("letters", "kind"), [(32, "http1"), (33, "opaque"), (60, "opaque")])
+def test_a_first_word_that_is_too_long_for_a_method_is_one_in_every_cut(letters: int, kind: str) -> None:
+    line = b"M" * letters + b" / HTTP/1.1\r\n"
+    found = [sniff(line[:end], LIMITS) for end in range(1, len(line) + 1)]
+    assert {answer.kind for answer in found if answer is not None} == {kind}
+    assert found[-1] is not None
