@@ -1,9 +1,6 @@
 """One client for all requests to the API server: objects, lists in parts, watches.
 
-Theory: a path and a body go out, JSON comes back; nothing here knows a kind. Requests have a bound in time. One that the
-server declines for now (429, or 503 with Retry-After) is sent again when the server says, a few times. One refused with 401
-is sent again once, with credentials that were read anew. Everything else that goes wrong is raised as one of `errors`, with
-the server's own words, and whoever asked decides.
+Theory: a path and a body go out, JSON comes back; nothing here knows a kind. What goes wrong is `exchange`'s affair.
 
 A watch is an iterator of lines that ends when the server ends it. One that is silent for `SILENCE_S` is dead: with
 bookmarks the server says something about once a minute. Lines are cut here because the library's own bound on a line is
@@ -12,25 +9,18 @@ smaller than an object may be.
 Source: Kubernetes documentation "API Concepts" (watch, bookmarks, chunks, server-side apply).
 """
 
-import asyncio
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
-from weft_operator.access import Access, ApiError, NotFoundError, UnreachableError, error_of
-from weft_operator.apiserver.connection import Identity
+from weft_operator.access import Access, NotFoundError, UnreachableError
+from weft_operator.apiserver.exchange import CONNECT_TIMEOUT_S, Exchange, words
 
 Body = dict[str, Any]  # a Kubernetes object: JSON whose shape the API server knows
-Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
-REQUEST_TIMEOUT_S: Final = 30.0
-CONNECT_TIMEOUT_S: Final = 10.0
 SILENCE_S: Final = 90.0
 """A bookmark comes about once a minute."""
 WATCH_S: Final = 300
@@ -38,14 +28,9 @@ WATCH_S: Final = 300
 CHUNK: Final = 500
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """An object has 3 MiB at most as the server stores it."""
-TRIES: Final = 4
-MAX_WAIT_S: Final = 10.0
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
-JSON_PATCH: Final = "application/json-patch+json"
 FIELD_MANAGER: Final = "weft-operator"
-_JSON: Final = "application/json"
-_CONNECTIONS: Final = 64
 
 
 class ApiServer:
@@ -59,23 +44,16 @@ class ApiServer:
     """
 
     def __init__(self, access: Access) -> None:
-        self._identity = Identity(access)
-        self._session: aiohttp.ClientSession | None = None
-        self.answered_at: float | None = None
-        """When the server answered last, whatever it said; monotonic seconds."""
+        self._exchange = Exchange(access)
 
     async def __aenter__(self) -> "ApiServer":
-        agent = {"User-Agent": f"weft-operator/{_version()}", "Accept": _JSON}
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        self._session = aiohttp.ClientSession(connector=connector, headers=agent, auto_decompress=True)
+        self._exchange.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._exchange.close()
 
     # -- objects --------------------------------------------------------------------------------------------------
 
@@ -92,7 +70,7 @@ class ApiServer:
         Raises:
             ExistsError: it is there.
         """
-        return _object(await self._send("POST", path, item))
+        return _object(await self._exchange.send("POST", path, item))
 
     async def replace(self, path: str, item: Mapping[str, object]) -> Body:
         """Replace an object, or its status, at the `resourceVersion` it was read at.
@@ -101,11 +79,11 @@ class ApiServer:
             ConflictError: it was written meanwhile.
             NotFoundError: it is gone.
         """
-        return _object(await self._send("PUT", path, item))
+        return _object(await self._exchange.send("PUT", path, item))
 
     async def merge(self, path: str, patch: Mapping[str, object]) -> Body:
         """Change an object by a JSON merge patch (RFC 7396); lists are replaced."""
-        return _object(await self._send("PATCH", path, patch, content_type=MERGE))
+        return _object(await self._exchange.send("PATCH", path, patch, content_type=MERGE))
 
     async def apply(self, path: str, item: Mapping[str, object], *, force: bool = True) -> Body:
         """Make the fields of `item` so, and be their owner (server-side apply); creates what is not there.
@@ -114,7 +92,7 @@ class ApiServer:
             ConflictError: somebody else owns a field, and `force` is False.
         """
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
-        return _object(await self._send("PATCH", path, item, query=query, content_type=APPLY))
+        return _object(await self._exchange.send("PATCH", path, item, query=query, content_type=APPLY))
 
     async def delete(self, path: str, *, uid: str = "", version: str = "") -> None:
         """Delete an object; one that is gone is gone.
@@ -130,7 +108,7 @@ class ApiServer:
         given = {name: value for name, value in (("uid", uid), ("resourceVersion", version)) if value}
         options = {"apiVersion": "v1", "kind": "DeleteOptions", **({"preconditions": given} if given else {})}
         try:
-            await self._send("DELETE", path, options)
+            await self._exchange.send("DELETE", path, options)
         except NotFoundError:
             return
 
@@ -150,7 +128,7 @@ class ApiServer:
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
         """Return what is at a path, as it came."""
-        return await self._send("GET", path, query=query)
+        return await self._exchange.send("GET", path, query=query)
 
     # -- collections ----------------------------------------------------------------------------------------------
 
@@ -201,12 +179,11 @@ class ApiServer:
             "timeoutSeconds": str(WATCH_S),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_S)
-        async with self._exchange("GET", path, query=asked, timeout=timeout) as answer:
+        async with self._exchange.exchange("GET", path, query=asked, timeout=timeout) as answer:
             yield b""
             rest = b""
             try:
                 async for data in answer.content.iter_any():
-                    self.answered_at = time.monotonic()
                     *lines, rest = (rest + data).split(b"\n")
                     if len(rest) > MAX_LINE_BYTES:
                         raise UnreachableError(f"watch of {path}: an event is larger than {MAX_LINE_BYTES} bytes")
@@ -214,86 +191,7 @@ class ApiServer:
                         if line:
                             yield line
             except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-                raise UnreachableError(f"watch of {path} broke: {_words(exc)}") from exc
-
-    # -- sending --------------------------------------------------------------------------------------------------
-
-    async def _send(
-        self,
-        method: Method,
-        path: str,
-        item: Mapping[str, object] | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        content_type: str = _JSON,
-    ) -> bytes:
-        for tries_left in range(TRIES - 1, -1, -1):
-            try:
-                async with self._exchange(method, path, item, query=query, content_type=content_type) as answer:
-                    try:
-                        return await answer.read()
-                    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-                        raise UnreachableError(f"answer to {method} {path} broke off: {_words(exc)}") from exc
-            except ApiError as exc:
-                wait_s = self._wait_s(exc)
-                if wait_s is None or not tries_left:
-                    raise
-                await asyncio.sleep(wait_s)
-        raise AssertionError("the last try raised")
-
-    def _wait_s(self, error: ApiError) -> float | None:
-        """Say after how many seconds a refused request may be sent again; None: it may not."""
-        if error.status == 401 and self._identity.refresh():
-            return 0.0
-        if error.status == 429 or (error.status == 503 and error.retry_after_s is not None):
-            return min(MAX_WAIT_S, error.retry_after_s if error.retry_after_s is not None else 1.0)
-        return None
-
-    @asynccontextmanager
-    async def _exchange(
-        self,
-        method: Method,
-        path: str,
-        item: Mapping[str, object] | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        content_type: str = _JSON,
-        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109 - the library's own value, not a deadline of ours
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a request once; yield the head of an answer that is no error."""
-        assert self._session is not None, "used outside its context"
-        credentials = self._identity.now
-        headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
-        body = None
-        if item is not None:
-            headers["Content-Type"], body = content_type, msgspec.json.encode(item)
-        limits = timeout or aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
-        try:
-            answer = await self._session.request(
-                method,
-                f"{credentials.server}{path}",
-                params=query,
-                data=body,
-                headers=headers,
-                ssl=self._identity.tls,
-                server_hostname=credentials.server_name or None,
-                timeout=limits,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise UnreachableError(f"{method} {path} at {credentials.server}: {_words(exc)}") from exc
-        async with answer:
-            self.answered_at = time.monotonic()
-            if answer.status >= 300:
-                raise error_of(f"{method} {path}", answer.status, await _whole(answer), answer.headers)
-            yield answer
-
-
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await answer.read()
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return b""
+                raise UnreachableError(f"watch of {path} broke: {words(exc)}") from exc
 
 
 def _object(data: bytes) -> Body:
@@ -323,14 +221,3 @@ def _continuation(page: bytes) -> str:
         return _list_decoder.decode(page).metadata.continue_
     except msgspec.DecodeError as exc:
         raise UnreachableError(f"the API server's answer is no list: {exc}") from exc
-
-
-def _words(exc: BaseException) -> str:
-    return "no answer in time" if isinstance(exc, TimeoutError) else str(exc) or type(exc).__name__
-
-
-def _version() -> str:
-    try:
-        return version("weft")
-    except PackageNotFoundError:
-        return "0+source"

@@ -167,7 +167,7 @@ async def test_a_silent_watch_is_dead(tmp_path: Path, monkeypatch: pytest.Monkey
 async def test_nobody_there_is_said_with_the_address(tmp_path: Path) -> None:
     async with scripted_api(tmp_path, always(web.Response)) as server, ApiServer(server) as api:
         server.server = "https://127.0.0.1:1"
-        assert api._identity.refresh()
+        assert api._exchange.identity.refresh()
         with pytest.raises(UnreachableError, match=r"https://127\.0\.0\.1:1"):
             await api.read(PODS)
 
