@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Final
 
-from weft_operator.server.settings import OPTIONS, SettingsError, collect, parse_settings, pod_namespace
+from weft_operator.server.options import OPTIONS, collect, pod_namespace
+from weft_operator.server.settings import SettingsError, parse_settings
 
 if TYPE_CHECKING:
     from weft_operator.server.settings import Settings

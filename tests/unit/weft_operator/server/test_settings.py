@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from weft_operator.__main__ import EXIT_USAGE, main
-from weft_operator.server.settings import (
-    OPTIONS,
-    Address,
-    SettingsError,
-    collect,
-    parse_settings,
-    pod_namespace,
-    replica_identity,
-)
+from weft_operator.server.options import OPTIONS, collect, pod_namespace
+from weft_operator.server.settings import Address, SettingsError, parse_settings, replica_identity
 
 LEAST = {"namespace": "weft-system", "gate-image": "weft.dev/agent:1"}
 
