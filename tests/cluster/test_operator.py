@@ -20,13 +20,13 @@ from weft_testing.cluster.crds import Channel
 from weft_testing.cluster.operator_process import (
     NAMESPACE,
     OperatorProcess,
+    mesh_kinds,
     webhook_configurations,
 )
 from weft_testing.cluster.processes import wait_until
 
 pytestmark = [pytest.mark.cluster]
 REPOSITORY = Path(__file__).parents[2]
-CRDS = REPOSITORY / "manifests" / "crds"
 EXAMPLES = REPOSITORY / "manifests" / "examples"
 GROUP = "/apis/weft.dev/v1alpha1"
 
@@ -34,15 +34,9 @@ GROUP = "/apis/weft.dev/v1alpha1"
 @pytest.fixture(scope="module")
 def installed(control_plane: ControlPlane, gateway_api: Callable[[Channel], None]) -> Iterator[None]:
     """Gateway API, our CRDs, and the namespace of the mesh."""
-    kubectl = control_plane.kubectl
     gateway_api("standard")
-    kubectl("apply", "--server-side", f"--filename={CRDS}")
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    yield
-    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
-    for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
-        kubectl("delete", kind, "weft", "--ignore-not-found")
+    with mesh_kinds(control_plane.kubectl):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.error import HTTPError, URLError
@@ -16,10 +17,11 @@ from urllib.request import urlopen
 
 from weft_contract.labels import GROUP, MESH_ENABLED, MESH_LABEL
 from weft_operator.controllers import WATCHED
-from weft_testing.cluster.api import Object
+from weft_testing.cluster.api import Kubectl, Object
 from weft_testing.cluster.control_plane import PYTHON_VARIABLES, python_command
 from weft_testing.cluster.processes import log_tail, wait_until
 
+CRDS: Final = Path(__file__).parents[3] / "manifests" / "crds"
 NAMESPACE: Final = "weft-system"
 GATE_IMAGE: Final = "weft.dev/agent:test"
 PATIENCE_S: Final = 40.0
@@ -191,4 +193,26 @@ def _rule(
     }
 
 
-__all__ = ["GATE_IMAGE", "NAMESPACE", "PATIENCE_S", "OperatorProcess", "webhook_configurations"]
+@contextmanager
+def mesh_kinds(kubectl: Kubectl) -> Iterator[None]:
+    """Install our kinds and the namespace of the mesh; take everything away again, and wait until it is gone."""
+    kubectl("apply", "--server-side", f"--filename={CRDS}")
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    try:
+        yield
+    finally:
+        for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
+            kubectl("delete", kind, "weft", "--ignore-not-found")
+        kubectl("delete", f"--filename={CRDS}", "--ignore-not-found")
+        kubectl("delete", "namespace", NAMESPACE)
+
+
+__all__ = [
+    "GATE_IMAGE",
+    "NAMESPACE",
+    "PATIENCE_S",
+    "OperatorProcess",
+    "mesh_kinds",
+    "webhook_configurations",
+]
