@@ -91,6 +91,15 @@ def _bulk(client: int, server: int) -> None:
 # -- ours -------------------------------------------------------------------------------------------------------------
 
 
+class _Nobody:
+    """Owner of relays that nobody looks at."""
+
+    def relay_over(self, relay: Relay, error: WeftError | None) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+
+
 class _Opener:
     """Receiver of a client's stream until it is answered."""
 
@@ -140,7 +149,7 @@ def _ends(reactor: Reactor, socks: list[socket.socket], *, downstream: bool) -> 
 def join_plain(reactor: Reactor, down: list[TcpEnd], up: list[TcpEnd]) -> None:
     """One relay for each pair of ends."""
     for client, server in zip(down, up, strict=True):
-        relay = Relay(reactor, client, server, LIMITS, lambda relay, error: None)
+        relay = Relay(reactor, client, server, LIMITS, NOBODY)
         client.start(client.receiver)
         server.start(server.receiver)
         assert relay.bytes_sent == 0
@@ -156,7 +165,7 @@ def join_tunnel(reactor: Reactor, down: list[TcpEnd], up: list[TcpEnd]) -> None:
 
     def arrived(stream: TunnelStream) -> None:
         server = next(servers)
-        Relay(reactor, stream, server, LIMITS, lambda relay, error: None)
+        Relay(reactor, stream, server, LIMITS, NOBODY)
         server.start(server.receiver)
 
     near, far = _Side(client=True, joined=arrived), _Side(client=False, joined=arrived)
@@ -167,7 +176,7 @@ def join_tunnel(reactor: Reactor, down: list[TcpEnd], up: list[TcpEnd]) -> None:
 
     def open_one(client: TcpEnd) -> None:
         def answered() -> None:
-            Relay(reactor, client, stream, LIMITS, lambda relay, error: None)
+            Relay(reactor, client, stream, LIMITS, NOBODY)
             client.start(client.receiver)
 
         stream = near.connection.open(CONNECT, _Opener(answered))

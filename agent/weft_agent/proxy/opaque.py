@@ -100,7 +100,7 @@ class OpaqueFlow:
         self._state = state
         self._started = context.reactor.now
         self._counted_received = self._counted_sent = 0
-        self._relay = Relay(context.reactor, downstream, upstream, context.limits, self._over)
+        self._relay = Relay(context.reactor, downstream, upstream, context.limits, self)
         for view in views:
             view.meter.opened()
         context.flows.add(self)
@@ -139,7 +139,8 @@ class OpaqueFlow:
         decision = policy if isinstance(policy, Denied) else policy.tcp()
         return decision if isinstance(decision, Denied) else None
 
-    def _over(self, relay: Relay, error: WeftError | None) -> None:
+    def relay_over(self, relay: Relay, error: WeftError | None) -> None:
+        """Count, log and release."""
         context = self._context
         context.flows.discard(self)
         self.account()

@@ -9,8 +9,7 @@ of the relay never looks more complete than what went in. One reset takes nothin
 to say (FIN), and then resets for what its client says too late, was heard whole, so its client gets what is queued.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from weft_agent.reactor import OUTSIDE, Buffer, End, Reactor, TcpEnd
 from weft_agent.reactor.splice import Splice
@@ -21,7 +20,12 @@ SPLICE_AFTER_BYTES: Final = 4 * MIB
 """Below this the pipe pair costs more than the copies it saves."""
 NEVER: Final = 1 << 62
 
-Finished = Callable[["Relay", WeftError | None], None]
+
+class RelayOwner(Protocol):
+    """Who is told of a relay's end."""
+
+    def relay_over(self, relay: "Relay", error: WeftError | None) -> None:
+        """Note the end, once, with the error that ended it or None."""
 
 
 class _Leg:
@@ -85,21 +89,21 @@ class Relay:
         downstream: the caller's end, already started.
         upstream: the destination's end, already started.
         limits: idle and half-close timeouts.
-        finished: told once, with the error that ended it or None.
+        owner: told of the end.
     """
 
     __slots__ = (
-        "_down", "_downstream", "_finished", "_half_close_s", "_over", "_up", "_upstream", "deadline", "idle_s",
+        "_down", "_downstream", "_half_close_s", "_over", "_owner", "_up", "_upstream", "deadline", "idle_s",
         "reactor", "wheel_at",
     )  # fmt: skip
 
-    def __init__(self, reactor: Reactor, downstream: End, upstream: End, limits: Limits, finished: Finished) -> None:
+    def __init__(self, reactor: Reactor, downstream: End, upstream: End, limits: Limits, owner: RelayOwner) -> None:
         self.reactor = reactor
         self.idle_s = limits.tcp_idle_timeout_s
         self._half_close_s = limits.half_close_timeout_s
         self._downstream = downstream
         self._upstream = upstream
-        self._finished = finished
+        self._owner = owner
         self._over = False
         self._down = _Leg(self, downstream, upstream)
         self._up = _Leg(self, upstream, downstream)
@@ -172,4 +176,4 @@ class Relay:
         for leg in (self._down, self._up):
             if leg.splice is not None:
                 leg.splice.close()
-        self._finished(self, error)
+        self._owner.relay_over(self, error)

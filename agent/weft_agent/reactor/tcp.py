@@ -53,6 +53,16 @@ class _Farewell:
         """Late bytes that may still come."""
 
 
+class _Bypass:
+    """Who moves an end's bytes in its place; see `splice`."""
+
+    __slots__ = ("feeder", "reader")
+
+    def __init__(self) -> None:
+        self.reader: Callable[[], None] | None = None
+        self.feeder: Callable[[], None] | None = None
+
+
 class TcpEnd:
     """One connected, non-blocking TCP socket.
 
@@ -64,7 +74,7 @@ class TcpEnd:
     """
 
     __slots__ = (
-        "_closing", "_diverted", "_downstream", "_eof", "_error", "_events", "_fd", "_feeder", "_finished",
+        "_bypass", "_closing", "_downstream", "_eof", "_error", "_events", "_fd", "_finished",
         "_finishing", "_full_reads", "_limits", "_over", "_parked", "_paused", "_queue", "_queued",
         "_reactor", "_read_bytes", "_sock", "receiver",
     )  # fmt: skip
@@ -85,8 +95,7 @@ class TcpEnd:
         self._paused = self._parked = self._over = False
         self._eof = self._finishing = self._finished = False
         self._closing: _Farewell | None = None
-        self._diverted: Callable[[], None] | None = None
-        self._feeder: Callable[[], None] | None = None
+        self._bypass: _Bypass | None = None
 
     def start(self, receiver: Receiver) -> None:
         """Begin to deliver to `receiver`."""
@@ -131,8 +140,9 @@ class TcpEnd:
             raise
 
     def _read(self) -> None:
-        if self._diverted is not None:
-            self._diverted()
+        bypass = self._bypass
+        if bypass is not None and bypass.reader is not None:
+            bypass.reader()
             return
         try:
             size = self._sock.recv_into(self._reactor.buffer, self._read_bytes)
@@ -233,8 +243,9 @@ class TcpEnd:
 
     def _drain(self) -> None:
         queue = self._queue
-        if queue is None and self._feeder is not None:
-            self._feeder()
+        bypass = self._bypass
+        if queue is None and bypass is not None and bypass.feeder is not None:
+            bypass.feeder()
             return
         while queue:
             head = queue[0]
@@ -312,11 +323,13 @@ class TcpEnd:
 
     def divert(self, reader: Callable[[], None] | None) -> None:
         """Call `reader` instead of reading when bytes are there; None: read again."""
-        self._diverted = reader
+        self._bypass = self._bypass or _Bypass()
+        self._bypass.reader = reader
 
     def feed_from(self, feeder: Callable[[], None] | None) -> None:
         """Call `feeder` whenever the socket takes bytes; None: stop."""
-        self._feeder = feeder
+        self._bypass = self._bypass or _Bypass()
+        self._bypass.feeder = feeder
         if self._queue is None:
             self._interest(self._events | WRITE if feeder else self._events & ~WRITE)
 

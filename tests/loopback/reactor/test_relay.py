@@ -16,6 +16,14 @@ from weft_testing.reactor import LIMITS, Recorder, running_reactor, tcp_pair, un
 Finished = list[tuple[int, int, WeftError | None]]
 
 
+class Owner:
+    def __init__(self, finished: Finished) -> None:
+        self._finished = finished
+
+    def relay_over(self, relay: Relay, error: WeftError | None) -> None:
+        self._finished.append((relay.bytes_received, relay.bytes_sent, error))
+
+
 def relayed(
     reactor: Reactor, limits: Limits = LIMITS, buffer_bytes: int = 0
 ) -> tuple[socket.socket, socket.socket, Relay, Finished]:
@@ -26,10 +34,7 @@ def relayed(
     upstream = TcpEnd(reactor, up, limits, downstream=False)
     downstream.start(Recorder())
     upstream.start(Recorder())
-    relay = Relay(
-        reactor, downstream, upstream, limits,
-        lambda relay, error: finished.append((relay.bytes_received, relay.bytes_sent, error)),
-    )  # fmt: skip
+    relay = Relay(reactor, downstream, upstream, limits, Owner(finished))
     return client, server, relay, finished
 
 

@@ -309,7 +309,8 @@ class Session(Exchange):
         whole = self._state == SENT and self._body is not None
         return whole and not self._head_sent and (error.retryable or stale)
 
-    def _relay_over(self, relay: Relay, error: WeftError | None) -> None:
+    def relay_over(self, relay: Relay, error: WeftError | None) -> None:
+        """Finish what became an opaque relay."""
         self.received_bytes += relay.bytes_received
         self.sent_bytes += relay.bytes_sent
         upstream, self.upstream = self.upstream, None

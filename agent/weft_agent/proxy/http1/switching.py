@@ -55,7 +55,7 @@ def switch(session: "Session", head: ResponseHead, upstream: "Upstream", rest: B
     session._answer(opening)
     session.reactor.unwatch(session)
     early, session._pending = session._pending, b""
-    relay = session._relay = Relay(session.reactor, session.end, upstream.end, session._limits, session._relay_over)
+    relay = session._relay = Relay(session.reactor, session.end, upstream.end, session._limits, session)
     relay.give_back(rest)
     relay.give(early)
     if session._half_closed:
