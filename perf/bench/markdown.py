@@ -57,9 +57,15 @@ def _where(result: Result, name: str) -> str:
     machine = result.machine
     return (
         f"Measured {result.date} at commit {result.commit or 'unknown'} ({name}): {machine['cpu']}, kernel "
-        f"{machine['kernel']}, Python {machine['python']}, {machine['openssl']}, Envoy {machine['envoy']}; "
+        f"{machine['kernel']}, Python {machine['python']}, {machine['openssl']}, Envoy {_envoy(str(machine['envoy']))}; "
         f"{result.rounds} rounds of {result.seconds} s."
     )
+
+
+def _envoy(text: str) -> str:
+    """Return the version of `commit/version/state/kind/library`."""
+    parts = text.split("/")
+    return parts[1] if len(parts) > 1 else text
 
 
 def _brief_cells(title: str, row: Row, limit: float) -> tuple[str, ...]:

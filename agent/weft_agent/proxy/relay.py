@@ -31,12 +31,12 @@ class RelayOwner(Protocol):
 class _Leg:
     """Receiver of one end."""
 
-    __slots__ = ("_end", "_other", "_relay", "_splice_at", "eof_seen", "moved", "splice")
+    __slots__ = ("_relay", "_splice_at", "end", "eof_seen", "moved", "other", "splice")
 
     def __init__(self, relay: "Relay", end: End, other: End) -> None:
         self._relay = relay
-        self._end = end
-        self._other = other
+        self.end = end
+        self.other = other
         self.moved = 0
         self.eof_seen = False
         self.splice: Splice | None = None
@@ -47,18 +47,18 @@ class _Leg:
         self.moved += len(data)
         relay = self._relay
         relay.deadline = relay.reactor.now + relay.idle_s
-        if not self._other.write(data):
-            self._end.pause()
+        if not self.other.write(data):
+            self.end.pause()
         elif self.moved > self._splice_at:
             self._begin_splice()
 
     def eof(self) -> None:
         self.eof_seen = True
-        self._other.finish()
+        self.other.finish()
         self._relay.half_closed()
 
     def drained(self) -> None:
-        self._other.resume()
+        self.other.resume()
 
     def lost(self, error: WeftError | None) -> None:
         self._relay.end_lost(self, error)
@@ -67,7 +67,7 @@ class _Leg:
         self._relay.cut(InternalError("a bug of this agent ended the connection"))
 
     def _begin_splice(self) -> None:
-        end, other = self._end, self._other
+        end, other = self.end, self.other
         if isinstance(end, TcpEnd) and isinstance(other, TcpEnd) and not other.queued_bytes:
             try:
                 self.splice = Splice(end, other, self._spliced)
@@ -93,7 +93,7 @@ class Relay:
     """
 
     __slots__ = (
-        "_down", "_downstream", "_half_close_s", "_over", "_owner", "_up", "_upstream", "deadline", "idle_s",
+        "_down", "_half_close_s", "_over", "_owner", "_up", "deadline", "idle_s",
         "reactor", "wheel_at",
     )  # fmt: skip
 
@@ -101,8 +101,6 @@ class Relay:
         self.reactor = reactor
         self.idle_s = limits.tcp_idle_timeout_s
         self._half_close_s = limits.half_close_timeout_s
-        self._downstream = downstream
-        self._upstream = upstream
         self._owner = owner
         self._over = False
         self._down = _Leg(self, downstream, upstream)
@@ -150,7 +148,7 @@ class Relay:
 
     def end_lost(self, leg: _Leg, error: WeftError | None) -> None:
         """Carry the end of one side to the other."""
-        other = self._upstream if leg is self._down else self._downstream
+        other = leg.other
         if error is None or (leg is self._up and leg.eof_seen):
             other.close()
         else:
@@ -164,8 +162,8 @@ class Relay:
     def cut(self, error: WeftError) -> None:
         """End both sides visibly: idle, revoked, or drained too long."""
         if not self._over:
-            self._downstream.abort()
-            self._upstream.abort()
+            self._down.end.abort()
+            self._up.end.abort()
             self._end(error)
 
     def _end(self, error: WeftError | None) -> None:

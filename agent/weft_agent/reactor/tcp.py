@@ -76,7 +76,7 @@ class TcpEnd:
     __slots__ = (
         "_bypass", "_closing", "_downstream", "_eof", "_error", "_events", "_fd", "_finished",
         "_finishing", "_full_reads", "_limits", "_over", "_parked", "_paused", "_queue", "_queued",
-        "_reactor", "_read_bytes", "_sock", "receiver",
+        "_reactor", "_sock", "receiver",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, sock: socket.socket, limits: Limits, *, downstream: bool) -> None:
@@ -90,7 +90,6 @@ class TcpEnd:
         self._queued = 0
         self._events = 0
         self._error: OSError | None = None
-        self._read_bytes = SMALL_READ_BYTES
         self._full_reads = 0
         self._paused = self._parked = self._over = False
         self._eof = self._finishing = self._finished = False
@@ -144,8 +143,9 @@ class TcpEnd:
         if bypass is not None and bypass.reader is not None:
             bypass.reader()
             return
+        wanted = SMALL_READ_BYTES if self._full_reads < FULL_READS_TO_GROW else len(self._reactor.buffer)
         try:
-            size = self._sock.recv_into(self._reactor.buffer, self._read_bytes)
+            size = self._sock.recv_into(self._reactor.buffer, wanted)
         except BlockingIOError:
             return
         except OSError as exc:
@@ -156,14 +156,9 @@ class TcpEnd:
         elif self._closing:
             self._discard(size)
         else:
-            if size == self._read_bytes:
-                self._grow()
+            if size == wanted:
+                self._full_reads += 1
             self.receiver.feed(self._reactor.view[:size])
-
-    def _grow(self) -> None:
-        self._full_reads += 1
-        if self._full_reads == FULL_READS_TO_GROW:
-            self._read_bytes = len(self._reactor.buffer)
 
     def _peer_finished(self) -> None:
         self._eof = True
@@ -298,7 +293,6 @@ class TcpEnd:
         """Stop reading; the kernel's window closes behind us."""
         if not self._paused and self._fd >= 0:
             self._paused = True
-            self._read_bytes = SMALL_READ_BYTES
             self._full_reads = 0
             self._interest(self._events & ~READ)
 
