@@ -216,6 +216,15 @@ class Limits:
     operator_ping_timeout_s: float = _limit(
         10.0, "seconds", "ping unanswered: the operator is gone, connect elsewhere", "as on tunnels"
     )
+    degraded_after_s: float = _limit(
+        60.0,
+        "seconds",
+        "without an operator, until endpoints are watched at the API server",
+        "kubernetes.md: an operator that restarts or moves is back sooner",
+    )
+    degraded_jitter_s: float = _limit(
+        60.0, "seconds", "most that is added to it at random", "kubernetes.md: not all nodes ask at once"
+    )
     snapshot_interval_s: float = _limit(
         5.0, "seconds", "shortest time between two writes of the configuration to disk", "kubernetes.md: debounced 5 s"
     )

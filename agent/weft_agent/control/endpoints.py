@@ -23,6 +23,7 @@ from weft_agent.control.identities import Identities
 from weft_agent.control.process import State
 from weft_agent.control.settings import Settings
 from weft_agent.control.version import version
+from weft_agent.degraded import DegradedEndpoints
 from weft_agent.telemetry.exposition import Collector, expose
 from weft_agent.telemetry.log import LEVELS, Log
 from weft_agent.telemetry.metrics import Metrics
@@ -49,6 +50,7 @@ class Parts:
     log: Log
     stop: Callable[[], None]
     operator: "OperatorPlane | None" = None
+    degraded: DegradedEndpoints | None = None
 
 
 class MetricsEndpoint:
@@ -144,6 +146,7 @@ class AdminEndpoint:
             "backend": parts.captures.backend or "",
             "config": self._config_summary(),
             "operator": parts.operator.status() if parts.operator is not None else None,
+            "degradedEndpoints": parts.degraded.status() if parts.degraded is not None else None,
             "workers": [
                 {
                     "worker": worker.slot,

@@ -40,6 +40,7 @@ from weft_agent.control.roster import Members
 from weft_agent.control.selftest import SelfTests, make_listener
 from weft_agent.control.settings import Address, Settings
 from weft_agent.control.state_directory import StateDirectory
+from weft_agent.degraded import DegradedEndpoints
 from weft_agent.kubernetes import Account, OwnAccount
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
@@ -119,6 +120,7 @@ class Control:
         if settings.kubernetes:
             account = Account.at(settings.kubernetes, settings.kubernetes_account, os.environ)
             self._own_account = OwnAccount(account, log, Random())
+        self._degraded = self._degraded_endpoints()
         self._membership = Membership(settings, self._captures.remembered(), self._apply, log, metrics)
         self._selftests = SelfTests(metrics)
         self._health = Health(self._fleet, self._config, self._captures.missing, self._warnings, self._selftests, log)
@@ -147,6 +149,18 @@ class Control:
             telemetry,
         )
 
+    def _degraded_endpoints(self) -> DegradedEndpoints | None:
+        settings = self._settings
+        if self._operator is None or not settings.kubernetes or settings.degraded_endpoints == "off":
+            return None
+        account = Account.at(settings.kubernetes, settings.kubernetes_account, os.environ)
+        degraded = DegradedEndpoints(
+            settings.node, account, self._limits, self._tell, self._log, self._metrics, Random()
+        )
+        stream = self._operator.stream
+        stream.agreed, stream.lost = degraded.agreed, degraded.lost
+        return degraded
+
     def _config_source(self) -> ConfigSource:
         settings = self._settings
         if self._operator is not None:
@@ -160,7 +174,7 @@ class Control:
         """Serve until told to stop, and drained."""
         parts = Parts(
             self._settings, self._fleet, self._captures, self._config, self._identities, self._health, self._pages,
-            self._metrics, self._log, self._stopping.set, self._operator,
+            self._metrics, self._log, self._stopping.set, self._operator, self._degraded,
         )  # fmt: skip
         health = await open_listeners(self._settings.health_address)
         metrics = await open_listeners(self._settings.metrics_address)
@@ -193,6 +207,8 @@ class Control:
             nursery.start_soon(self._while_in_charge, self._identities.run)
             if self._operator is not None:
                 nursery.start_soon(self._while_in_charge, self._operator.run)
+            if self._degraded is not None:
+                nursery.start_soon(self._while_in_charge, self._degraded.run)
             nursery.start_soon(self._health.watch)
             nursery.start_soon(self._hatchery.run)
             await self._stopping.wait()
@@ -213,6 +229,10 @@ class Control:
                 self._captures.adopt(listeners, by_kind)
 
     def _configured(self, config: Config) -> None:
+        if self._degraded is not None and self._operator is not None:
+            if self._operator.stream.contact.connected:
+                self._degraded.agreed(tell=False)  # the workers are told below
+            self._degraded.configured(config)
         self._membership.configured(config)
         if self._operator is not None:
             self._operator.want(config)
@@ -221,6 +241,8 @@ class Control:
 
     def _apply(self, members: Members) -> None:
         self._members = members
+        if self._degraded is not None:
+            self._degraded.sees(members.told)
         self._captures.want((*members.told, *members.untold), complete=members.complete)
         self._captures.look_again()
         self._tell()
@@ -230,14 +252,18 @@ class Control:
         members, desired = self._members, self._fleet.desired
         leaving = {resource_key(workload): workload for workload in self._captures.leaving()}
         desired.generation += 1
-        desired.entries = kept(members.entries, desired.entries, leaving)
+        desired.entries = kept(self._entries(), desired.entries, leaving)
         self._gatekeeper.configured(members.told)
         self._fleet.changed()
         self._identities.want(frozenset(workload.identity for workload in (*members.told, *leaving.values())))
 
     def _pod_left(self) -> None:
-        if self._members.entries is not None and self._fleet.desired.entries != self._members.entries:
+        if self._members.entries is not None and self._fleet.desired.entries != self._entries():
             self._tell()
+
+    def _entries(self) -> Entries | None:
+        entries = self._members.entries
+        return entries if self._degraded is None else self._degraded.over(entries)
 
     async def _drain(self) -> None:
         self._log.info("draining", timeout_s=self._limits.drain_timeout_s)
@@ -295,6 +321,8 @@ class Control:
         yield from self._identities.warnings()
         if self._operator is not None:
             yield from self._operator.warnings()
+        if self._degraded is not None:
+            yield from self._degraded.warnings()
 
     # -- what happens ---------------------------------------------------------------------------------------------
 

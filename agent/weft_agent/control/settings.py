@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 Backend = Literal["auto", "nft", "iptables"]
 LogFormat = Literal["json", "text"]
+DegradedChoice = Literal["auto", "off"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 MOST_WORKERS: Final = 64
@@ -94,6 +95,8 @@ class Settings:
     """API server at which the pods of this node are watched: `in-cluster` or `https://HOST:PORT`; empty: none is."""
     kubernetes_account: Path = MOUNTED
     """Directory with the `token` and `ca.crt` to use there."""
+    degraded_endpoints: DegradedChoice = "auto"
+    """`auto`: without an operator for long, endpoints are watched at the API server, where `kubernetes` is given."""
     remove_capture_on_exit: bool = False
     """False: rules outlive the agent, so a restart refuses instead of letting pass."""
     stand_by: bool = False
@@ -141,6 +144,7 @@ def parse_settings(raw: Mapping[str, str], cpus: int) -> Settings:
         "netns_dir": reader.optional("netns-dir", _directory, Path("/run/netns")),
         "kubernetes": reader.optional("kubernetes", _api_server, ""),
         "kubernetes_account": reader.optional("kubernetes-account", _directory, MOUNTED),
+        "degraded_endpoints": reader.optional("degraded-endpoints", _one_of("auto", "off"), "auto"),
         "remove_capture_on_exit": reader.optional("remove-capture-on-exit", _flag, False),
         "stand_by": reader.optional("stand-by", _flag, False),
         "limits": reader.optional("limit", _limits, dict[str, float]()),

@@ -73,6 +73,8 @@ def lines(status: dict[str, Any]) -> list[str]:
     if status["operator"] is not None:
         found.append(_operator_line(status["operator"]))
     found += [f"degraded: {text}" for text in status["degraded"]]
+    if (endpoints := status.get("degradedEndpoints")) and endpoints["active"]:
+        found.append(_degraded_line(endpoints))
     found += [f"missing: {text}" for text in status["missing"]]
     found += [f"warning: {text}" for text in status["warnings"]]
     found += [
@@ -98,6 +100,16 @@ def _operator_line(operator: dict[str, Any]) -> str:
         return f"operator {operator['url']}: connected"
     age = f", configuration {operator['configAgeSeconds']:.0f} s old" if operator["configAgeSeconds"] else ""
     return f"operator {operator['url']}: AWAY{age}"
+
+
+def _degraded_line(endpoints: dict[str, Any]) -> str:
+    watched = (
+        "from the API server" if endpoints["connected"] else "as the API server, which is AWAY too, told them last"
+    )
+    return (
+        f"endpoints: {watched}; {endpoints['gone']} gone, {endpoints['added']} added, {endpoints['unknown']} left out,"
+        f" of {endpoints['services']} services that differ"
+    )
 
 
 def _admin_socket(state: str | None, node: str | None) -> Path:

@@ -5,14 +5,13 @@ deleted, or that is missing from a later full list, is gone and stays so: uids a
 """
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
+from weft_agent.kubernetes.event import Change
 from weft_contract.objects import Pod
 
 GONE_MAX: Final = 4096
 """Uids remembered as gone; the configuration forgets a pod within seconds, and a node runs some hundred."""
-
-Change = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
 class NodePods:

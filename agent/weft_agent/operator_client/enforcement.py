@@ -81,10 +81,13 @@ class Enforcement:
         self._inbox = None
         self.ledger.forget_nonces()
 
-    def agree(self) -> None:
-        """Note that what is in force is what the operator has: it was asked and sent nothing."""
-        if self.current is not None and self._inbox is None:
+    def agree(self) -> bool:
+        """Note that what is in force is what the operator has, if it was asked and sent nothing; return whether it is so."""
+        if self._inbox is not None:
+            return False
+        if self.current is not None:
             self.current = replace(self.current, origin="operator")
+        return True
 
     # -- life -----------------------------------------------------------------------------------------------------
 

@@ -96,6 +96,10 @@ class ConfigStream:
         self.contact = Contact(f"https://{settings.endpoint}", metrics, clock)
         self.connected: Callable[[], None] = lambda: None
         """Told of each connection that came about: the operator is there."""
+        self.agreed: Callable[[], None] = lambda: None
+        """Told when an operator has nothing to add to what is held; what it sends goes to `apply` instead."""
+        self.lost: Callable[[], None] = lambda: None
+        """Told when a session, or an attempt at one, is over."""
 
     # -- what others ask ------------------------------------------------------------------------------------------
 
@@ -166,6 +170,7 @@ class ConfigStream:
                 await self._pause(exc, trio.current_time() - began_s)
             else:
                 self.contact.left(None)
+                self.lost()
                 self._log.info("operator-reconnect", reason=reason)
 
     async def _pause(self, error: OperatorError, lasted_s: float) -> None:
@@ -174,6 +179,7 @@ class ConfigStream:
         new = self.contact.connected or self.contact.last_error != str(error)
         wait_s = self._backoff.next_s(getattr(error, "retry_after_s", 0.0))
         self.contact.left(error)
+        self.lost()
         write = self._log.warning if new else self._log.info
         write("operator-away", reason=error.reason, error=str(error), retry_s=round(wait_s, 1))
         with trio.move_on_after(wait_s):
@@ -220,7 +226,8 @@ class ConfigStream:
     async def _until_agreed(self) -> str:
         """Note that an operator which has nothing to say agrees with what the node holds; never returns."""
         await trio.sleep(AGREED_S)
-        self._enforcement.agree()
+        if self._enforcement.agree():
+            self.agreed()
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 

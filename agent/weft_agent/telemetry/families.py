@@ -307,6 +307,32 @@ _ALL: Final = (
         owner="control",
     ),
     Family(
+        name="weft_degraded_active",
+        kind="gauge",
+        help="1 while endpoints are watched at the API server because no operator can be reached.",
+        owner="control",
+    ),
+    Family(
+        name="weft_degraded_endpoints",
+        kind="gauge",
+        help="Endpoints that differ from the operator's last word: gone, added, or unknown and therefore left out.",
+        labels=("kind",),
+        owner="control",
+    ),
+    Family(
+        name="weft_degraded_watch_connected",
+        kind="gauge",
+        help="1 while all of those endpoints are watched, 0 while that fails or is not done.",
+        owner="control",
+    ),
+    Family(
+        name="weft_degraded_watch_errors_total",
+        kind="counter",
+        help="Failures of that watch, by why: account, connection, refused, expired, object.",
+        labels=("reason",),
+        owner="control",
+    ),
+    Family(
         name="weft_stock_sockets_total",
         kind="counter",
         help="Prepared sockets handed to workers.",

@@ -50,6 +50,16 @@ class EndpointConditions(Foreign, frozen=True, kw_only=True):
     serving: bool | None = None
     terminating: bool | None = None
 
+    @property
+    def usable(self) -> bool | None:
+        """How to use the endpoint: True ready, False serving while it terminates, None not at all.
+
+        Source: Kubernetes API, EndpointConditions: unknown `ready` is ready, unknown `serving` is what `ready` says.
+        """
+        if self.ready is None or self.ready:
+            return True
+        return False if self.serving and self.terminating else None
+
 
 class SliceEndpoint(Foreign, frozen=True, kw_only=True):
     """One endpoint; only its first address counts, as the API says."""

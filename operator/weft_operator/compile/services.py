@@ -13,7 +13,7 @@ from typing import Final
 
 from weft_contract import objects
 from weft_contract.labels import BACKEND_TIMEOUT, REQUEST_TIMEOUT, SLICE_SERVICE_LABEL, ZONE_LABEL
-from weft_contract.objects.service import HEADLESS, EndpointConditions, SliceEndpoint
+from weft_contract.objects.service import HEADLESS, SliceEndpoint
 from weft_contract.problems import Problem
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, ServicePort
 from weft_contract.resources.workload import Protocol
@@ -308,7 +308,7 @@ class ServiceResolver:
         entry: SliceEndpoint,
         number: int,
     ) -> Iterator[Endpoint]:
-        ready = usable(entry.conditions)
+        ready = entry.conditions.usable
         address = canonical_address(entry.addresses[0]) if entry.addresses else None
         if address is None:
             return
@@ -323,17 +323,6 @@ class ServiceResolver:
         else:
             zone = entry.zone or self._zones.get(entry.node_name, "")
             yield Endpoint(address=address, port=number, node=entry.node_name, zone=zone, ready=ready)
-
-
-def usable(conditions: EndpointConditions) -> bool | None:
-    """Read an endpoint's conditions: True ready, False serving while it terminates, None not to be used.
-
-    Source: Kubernetes API, EndpointConditions: unknown `ready` is ready, unknown `serving` is what `ready` says.
-    """
-    if conditions.ready is None or conditions.ready:
-        return True
-    serving = bool(conditions.serving)
-    return False if serving and conditions.terminating else None
 
 
 def canonical_address(text: str) -> str | None:

@@ -1,69 +1,51 @@
 """The watch of a node's pods over real TLS, against a server that has every bad day an API server can have."""
 
-import json
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import trio
 
-from weft_agent.kubernetes import Account, PodWatch, pod_watch
+from weft_agent.kubernetes import PodWatch, list_watch
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_testing.cluster.pki import Authority
+from weft_testing.stub_api_server import (
+    Answer,
+    Asked,
+    Stream,
+    StubApiServer,
+    begin,
+    end,
+    event,
+    failure,
+    listing,
+    reply,
+    until,
+)
 
 pytestmark = pytest.mark.trio
 
-Stream = trio.SSLStream[trio.SocketStream]
-Answer = Callable[["Asked", Stream], Awaitable[None]]
 
-
-class Asked:
-    """One request."""
-
-    def __init__(self, head: bytes) -> None:
-        lines = head.decode("ascii").split("\r\n")
-        self.path, _, query = lines[0].split(" ")[1].partition("?")
-        self.query = {key: values[0] for key, values in parse_qs(query).items()}
-        self.fields = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-        self.token = next(line.partition("Bearer ")[2] for line in lines if line.lower().startswith("authorization"))
-
-    @property
-    def watches(self) -> bool:
-        return "watch" in self.query
-
-
-class Rig:
+class Rig(StubApiServer):
     """A server that answers as told, and a watch that asks it."""
 
     def __init__(self, directory: Path) -> None:
-        self.asked: list[Asked] = []
+        super().__init__(directory)
         self.changes = 0
         self.lines: list[bytes] = []
-        self.directory = directory
         self.metrics = Metrics()
-        self.answer: Answer = silent
-        authority = Authority.make(directory)
-        authority.issue("server", "server", names=["127.0.0.1"])
-        (directory / "ca.crt").write_bytes(authority.certificate_pem)
-        (directory / "token").write_text("first")
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.load_cert_chain(directory / "server.crt", directory / "server.key")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Rig"]:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        host, port = listeners[0].socket.getsockname()
         log = Log(self.lines.append, "json", "debug")
-        self.watch = PodWatch(Account(host, port, self.directory), "n1", self._changed, log, self.metrics, Random(1))
         with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(trio.serve_listeners, self._serve, listeners)
+            async with self.serving() as account, trio.open_nursery() as nursery:
+                self.watch = PodWatch(account, "n1", self._changed, log, self.metrics, Random(1))
                 nursery.start_soon(self.watch.run)
                 yield self
                 nursery.cancel_scope.cancel()
@@ -71,65 +53,17 @@ class Rig:
     def _changed(self) -> None:
         self.changes += 1
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        tls = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
-        try:
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                head += await tls.receive_some(65536)
-            self.asked.append(Asked(head[:-4]))
-            await self.answer(self.asked[-1], tls)
-        except trio.BrokenResourceError:
-            return
-        finally:
-            await trio.aclose_forcefully(tls)
-
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110 - the watch tells nobody when it has failed
-            await trio.sleep(0.002)
+        await until(condition)
 
     @property
     def names(self) -> list[str]:
         return sorted(pod.metadata.name for pod in self.watch.pods.present.values())
 
 
-async def silent(asked: Asked, stream: Stream) -> None:
-    await trio.sleep_forever()
-
-
 def pod(name: str, version: str = "1", **status: Any) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": version}
     return {"metadata": metadata, "spec": {"nodeName": "n1", "volumes": [{"name": "v"}]}, "status": status}
-
-
-async def reply(stream: Stream, body: object, status: int = 200) -> None:
-    data = json.dumps(body).encode()
-    await stream.send_all(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n" % (status, len(data)) + data)
-
-
-async def listing(stream: Stream, *pods: Mapping[str, Any], version: str = "10", more: str = "") -> None:
-    meta = {"resourceVersion": version} | ({"continue": more} if more else {})
-    await reply(stream, {"kind": "PodList", "apiVersion": "v1", "metadata": meta, "items": list(pods)})
-
-
-async def begin(stream: Stream) -> None:
-    await stream.send_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-
-
-async def event(stream: Stream, kind: str, item: Mapping[str, Any], pieces: int = 1) -> None:
-    data = json.dumps({"type": kind, "object": item}).encode() + b"\n"
-    size = max(1, len(data) // pieces)
-    for start in range(0, len(data), size):
-        part = data[start : start + size]
-        await stream.send_all(b"%x\r\n%s\r\n" % (len(part), part))
-
-
-async def end(stream: Stream) -> None:
-    await stream.send_all(b"0\r\n\r\n")
-
-
-def failure(code: int, message: str = "no") -> dict[str, Any]:
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "code": code, "message": message}
 
 
 @pytest.fixture
@@ -165,7 +99,7 @@ async def test_a_list_in_pages_and_then_every_change(rig: Rig) -> None:
 async def test_a_watch_goes_on_where_it_was_with_the_token_of_the_moment(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_watch, "SHORT_S", 0.0)
+    monkeypatch.setattr(list_watch, "SHORT_S", 0.0)
 
     async def answer(asked: Asked, stream: Stream) -> None:
         if not asked.watches:
@@ -276,7 +210,7 @@ async def test_a_missing_token_is_told_by_its_file(rig: Rig) -> None:
 
 
 async def test_a_silent_watch_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_watch, "SILENCE_S", 0.05)
+    monkeypatch.setattr(list_watch, "SILENCE_S", 0.05)
 
     async def answer(asked: Asked, stream: Stream) -> None:
         if asked.watches:

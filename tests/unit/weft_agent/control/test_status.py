@@ -42,4 +42,9 @@ def test_a_person_sees_how_it_stands_with_the_operator() -> None:
         "operator https://x:15010: AWAY, configuration 61 s old",
         "degraded: no operator for 61 s: refused",
     ]
+    counts = {"active": True, "connected": True, "services": 1, "gone": 2, "added": 3, "unknown": 4}
+    told = lines(STATUS | {"operator": operator, "degraded": ["no operator"], "degradedEndpoints": counts})
+    assert told[4] == "endpoints: from the API server; 2 gone, 3 added, 4 left out, of 1 services that differ"
+    assert "AWAY too" in lines(STATUS | {"degradedEndpoints": counts | {"connected": False}})[2]
+    assert lines(STATUS | {"degradedEndpoints": counts | {"active": False}}) == lines(STATUS)
     assert lines(STATUS | {"operator": operator | {"connected": True}})[2] == "operator https://x:15010: connected"

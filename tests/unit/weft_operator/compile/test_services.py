@@ -8,7 +8,7 @@ from weft_contract.objects.service import EndpointConditions
 from weft_contract.resources import Endpoint, Endpoints, Service
 from weft_operator.compile.members import find_members
 from weft_operator.compile.pod_index import PodIndex
-from weft_operator.compile.services import Lead, Services, find_peers, node_zones, resolve_services, usable
+from weft_operator.compile.services import Lead, Services, find_peers, node_zones, resolve_services
 from weft_testing import objects as o
 
 _WEB = "spiffe://cluster.local/ns/shop/sa/web"
@@ -201,7 +201,7 @@ def test_an_endpoint_in_two_slices_is_one_and_ready_if_either_says_so() -> None:
     ],
 )
 def test_conditions(conditions: EndpointConditions, expected: bool | None) -> None:
-    assert usable(conditions) is expected
+    assert conditions.usable is expected
 
 
 def test_endpoints_are_sorted_by_number_not_by_text() -> None:

@@ -1,0 +1,5 @@
+"""What a watch says of an object."""
+
+from typing import Literal
+
+Change = Literal["ADDED", "MODIFIED", "DELETED"]
