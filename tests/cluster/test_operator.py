@@ -7,8 +7,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from weft_contract.gate import GATE_CONTAINER
 from weft_contract.labels import MESH_LABEL
@@ -17,17 +19,21 @@ from weft_testing.cluster.binaries import Say
 from weft_testing.cluster.components import API_SERVER
 from weft_testing.cluster.control_plane import ControlPlane
 from weft_testing.cluster.crds import Channel
+from weft_testing.cluster.helm import CHARTS, Helm
 from weft_testing.cluster.operator_process import (
     NAMESPACE,
     OperatorProcess,
     mesh_kinds,
+    token_kubeconfig,
     webhook_configurations,
 )
 from weft_testing.cluster.processes import wait_until
+from weft_testing.cluster.programs import KUBERNETES_VERSION
 
 pytestmark = [pytest.mark.cluster]
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "manifests" / "examples"
+RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 GROUP = "/apis/weft.dev/v1alpha1"
 
 
@@ -85,6 +91,40 @@ def wait_condition(kubectl: Kubectl, kind: str, key: tuple[str, str], want: dict
 
     wait_until(holds, f"{kind} {name} was {want}", 20)
     return found[0]
+
+
+@pytest.fixture
+def account(
+    installed: None, control_plane: ControlPlane, programs: Callable[..., dict[str, Path]], tmp_path: Path
+) -> Iterator[Path]:
+    """A kubeconfig with the operator's rights, out of the chart."""
+    programs("helm4")
+    helm = Helm(control_plane.kubeconfig, tmp_path / "helm", 4)
+    version = f"--kube-version={KUBERNETES_VERSION.removeprefix('v')}"
+    text = helm("template", "weft", str(CHARTS / "weft"), f"--namespace={NAMESPACE}", version)
+    rights: list[dict[str, Any]] = [each for each in yaml.safe_load_all(text) if each and each["kind"] in RIGHTS]
+    control_plane.kubectl.apply(*rights)
+    yield token_kubeconfig(tmp_path, control_plane, "weft-operator")
+    for item in rights:
+        if item["kind"].startswith("Cluster"):
+            control_plane.kubectl("delete", item["kind"], item["metadata"]["name"])
+
+
+def test_the_rights_of_the_chart_are_enough(account: Path, kubectl: Kubectl, shop: str, tmp_path: Path) -> None:
+    """First in this file: the Lease that the chart lets it hold is free."""
+    with OperatorProcess(tmp_path, account, "with-rights") as operator:
+        operator.wait_ready()
+        wait_until(lambda: operator.leads, "it led", 30, log=operator.log)
+        kubectl.apply(*webhook_configurations(operator.port("webhook"), [shop]))
+        wait_until(lambda: len(operator.logged("caBundle written")) == 2, "both bundles were written", 30)
+        kubectl.apply(policy(shop, targetRefs=[{"group": "", "kind": "Service", "name": "nowhere"}]))
+        wait_until(lambda: bool(operator.logged("status written")), "its status was written", 20, log=operator.log)
+        wait_until(lambda: shop in kubectl("get", "events.events.k8s.io", "-A"), "an Event was written", 20)
+        text = operator.log.read_text()
+        assert "orbidden" not in text, text[-3000:]
+        assert operator.get("health", "/healthz/live") == (200, "ok\n")
+        assert kubectl.get("configmap", "weft-roots", "-n", NAMESPACE)["data"]["roots.pem"]
+        assert operator.stop() == 0
 
 
 def test_a_policy_gets_conditions_and_columns(operator: OperatorProcess, kubectl: Kubectl, shop: str) -> None:

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from weft_contract.labels import GROUP, MESH_ENABLED, MESH_LABEL
 from weft_operator.controllers import WATCHED
 from weft_testing.cluster.api import Kubectl, Object
-from weft_testing.cluster.control_plane import PYTHON_VARIABLES, python_command
+from weft_testing.cluster.control_plane import PYTHON_VARIABLES, ControlPlane, python_command
 from weft_testing.cluster.processes import log_tail, wait_until
 
 CRDS: Final = Path(__file__).parents[3] / "manifests" / "crds"
@@ -208,11 +208,22 @@ def mesh_kinds(kubectl: Kubectl) -> Iterator[None]:
         kubectl("delete", "namespace", NAMESPACE)
 
 
+def token_kubeconfig(directory: Path, control_plane: ControlPlane, account: str) -> Path:
+    """Write a kubeconfig of a service account of the mesh's namespace, as a pod of it would have its rights."""
+    content = json.loads(control_plane.kubeconfig.read_text())
+    token = control_plane.kubectl("create", "token", account, f"--namespace={NAMESPACE}", "--duration=1h").strip()
+    content["users"][0]["user"] = {"token": token}
+    path = directory / f"{account}.kubeconfig"
+    path.write_text(json.dumps(content))
+    return path
+
+
 __all__ = [
     "GATE_IMAGE",
     "NAMESPACE",
     "PATIENCE_S",
     "OperatorProcess",
     "mesh_kinds",
+    "token_kubeconfig",
     "webhook_configurations",
 ]
