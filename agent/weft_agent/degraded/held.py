@@ -20,6 +20,9 @@ import msgspec
 from weft_contract.codec import decode_resource
 from weft_contract.problems import ContractError
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, Workload
+from weft_contract.resources.document import resource_key
+from weft_core.routing import Network, check_network
+from weft_core.text import UncompilableError
 
 KINDS = ("Service/", "Endpoints/", "Peers/")
 
@@ -61,25 +64,28 @@ class OwnPods:
 
 
 def read_held(entries: Mapping[str, tuple[str, bytes]]) -> Held:
-    """Decode the network resources among entries; one that cannot be decoded is not held."""
-    services: dict[str, Service] = {}
-    endpoints: dict[str, Endpoints] = {}
-    peers: dict[str, Peers] = {}
+    """Decode the network resources among entries.
+
+    Where one cannot be used, workers have put in its place what refuses; nothing of its namespace is held then, so that
+    nothing is laid over that.
+    """
+    found: list[Network] = []
+    spoiled: set[str] = set()
     for key, (_, body) in entries.items():
-        if not key.startswith(KINDS):
-            continue
-        try:
-            resource = decode_resource(body)
-        except ContractError:
-            continue  # refused when it came, and stood in for by workers
-        match resource:
-            case Service():
-                services[f"{resource.namespace}/{resource.name}"] = resource
-            case Endpoints():
-                endpoints[key] = resource
-            case Peers():
-                peers[resource.namespace] = resource
-    return hold(services, endpoints, peers)
+        if key.startswith(KINDS):
+            try:
+                resource = decode_resource(body)
+                if isinstance(resource, Service | Endpoints | Peers):
+                    check_network(resource)
+                    found.append(resource)
+            except (ContractError, UncompilableError):
+                spoiled.add(key.split("/")[1])
+    kept = [item for item in found if item.namespace not in spoiled]
+    return hold(
+        {f"{item.namespace}/{item.name}": item for item in kept if isinstance(item, Service)},
+        {resource_key(item): item for item in kept if isinstance(item, Endpoints)},
+        {item.namespace: item for item in kept if isinstance(item, Peers)},
+    )
 
 
 def hold(services: Mapping[str, Service], endpoints: Mapping[str, Endpoints], peers: Mapping[str, Peers]) -> Held:

@@ -178,6 +178,15 @@ def test_a_pod_of_the_mesh_that_took_over_an_address_of_this_node_is_not_called_
     assert [item.identity for item in found] == [WEB]
 
 
+def test_nothing_is_laid_over_what_workers_refuse() -> None:
+    """A stand-in refuses in place of a resource that cannot be used; correcting its neighbours could open what it closes."""
+    broken = Peers(namespace="shop", endpoints=(at("nonsense", port=0),))
+    base = held(service(), behind(at("10.0.0.1")), broken)
+    assert work_out(base, {"shop/web": [shown()]}, nobody()) == Overlay()
+    unreadable = read_held({"Service/shop/web": ("", b"{}"), "Peers/other": ("", encode(Peers(namespace="other")))})
+    assert (unreadable.services, list(unreadable.peers)) == ({}, ["other"])
+
+
 def test_ports_are_matched_by_name_and_only_the_first_address_counts() -> None:
     base = held(service(port_name="http"), behind(at("10.0.0.1"), at("10.0.0.1", port=9)))
     item = shown({"addresses": ["10.0.0.1", "10.0.0.7"]}, {"addresses": ["x"]}, {"addresses": []}, port_name="http")
