@@ -108,6 +108,16 @@ def _shares(lab: LiveLab, url: str, count: int, namespace: str = "routes") -> Co
     return shares
 
 
+def _refusals(lab: LiveLab) -> str:
+    """Return why the agents refused or failed anything so far, for the message of an assertion."""
+    found = []
+    for node in ("node-1", "node-2"):
+        ran = lab.weft("node-exec", node, "--", "curl", "-sS", "-m", "5", "http://127.0.0.1:15020/metrics")
+        names = ("weft_refusals_total", "weft_retries_total", "weft_handshake_failures_total")
+        found += [f"{node}: {line}" for line in ran.out.splitlines() if line.startswith(names)] or [ran.err]
+    return "\n".join(found)
+
+
 def _route(lab: LiveLab, rules: str, *, name: str = "own", namespace: str = "routes", parent: str = "shared") -> None:
     lab.ok(
         "apply",
@@ -341,7 +351,7 @@ spec:
 
     assert banners("{name: two, port: 9000}", 5) == {"two": 5}
     shares = banners("{name: one, port: 9000, weight: 1}, {name: two, port: 9000, weight: 3}", 120)
-    assert set(shares) == {"one", "two"}
+    assert set(shares) == {"one", "two"}, _refusals(lab)
     assert 8 <= shares["one"] <= 54, f"five standard deviations around 30: {shares}"
     lab.ok("delete", "tcproute", "banners", "-n", "routes")
 
