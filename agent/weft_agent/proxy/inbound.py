@@ -245,6 +245,7 @@ class Plaintext:
         "_end",
         "_entrance",
         "_facts",
+        "_greeting",
         "_noted",
         "_pod",
         "_policy",
@@ -269,6 +270,7 @@ class Plaintext:
         self._dial: Dial | None = None
         self._ahead: TcpEnd | None = None
         self._ahead_peer: Peer | None = None
+        self._greeting = b""
         self._entrance = Entrance(
             context=context, pod=pod, end=end, facts=facts, caller=Party(), noted=noted, accepted=None,
             refused=lambda why: end.abort(),
@@ -321,18 +323,35 @@ class Plaintext:
             self._entrance.refuse(error)
 
     def server_first(self, data: Buffer) -> None:
-        """Handle an application that speaks before its client."""
+        """Handle an application that speaks before its client: hold the greeting, for the caller may be an agent.
+
+        An agent sends its ClientHello as soon as it is connected, but an application on this machine may be quicker. What
+        it said would then go over the wire in the clear, and be taken for a broken handshake.
+        """
+        self._greeting = bytes(data)
+        if self._ahead is not None:
+            self._ahead.pause()
+        self._context.reactor.after(self._context.limits.detect_timeout_s, self._greet)
+
+    def _greet(self) -> None:
+        """Pass the greeting on to a caller that has stayed silent."""
+        if self._detecting.waiting and self._detecting.silent:
+            self._detecting.abandon()
+            self._join_greeted(b"")
+
+    def _join_greeted(self, first: bytes) -> None:
+        """Relay between an application that spoke first and its plaintext caller."""
         self._pod.learned[self._facts.destination_port] = "opaque"
         ahead = self._take_ahead()
         policy = self._policy
         if ahead is None or isinstance(policy, Denied):
             return
-        self._detecting.abandon()
+        ahead[0].resume()
         decision = policy.silent()
         if isinstance(decision, Denied):
             self._entrance.refuse(decision)
             return
-        self._entrance.join(decision.permit, *ahead, b"", data)
+        self._entrance.join(decision.permit, *ahead, first, self._greeting)
 
     def ahead_lost(self) -> None:
         """Forget an application connection that ended before it was needed."""
@@ -353,6 +372,9 @@ class Plaintext:
         if isinstance(policy, Denied):
             self._drop_ahead()
             self._entrance.refuse(policy)
+            return
+        if self._greeting and self._ahead is not None:
+            self._join_greeted(first)
             return
         if detected is not None and detected.kind == "http2" and self._may_be_single_call(policy):
             self._drop_ahead()

@@ -57,6 +57,19 @@ def read(engine: TlsEngine) -> bytes:
 
 
 @pytest.mark.trio
+async def test_a_client_hello_waits_for_no_thread(mesh: Mesh) -> None:
+    """By it a listener tells an agent from a plaintext caller, whose patience is short."""
+    client, _ = mesh.engines()
+    gate = HandshakeGate(replace(DEFAULT_LIMITS, handshake_threads=1))
+    gate._threads.acquire_on_behalf_of_nowait(object())
+    async with tcp_pair() as (dialled, accepted), trio.open_nursery() as nursery:
+        nursery.start_soon(partial(handshake, client, dialled, gate, source="pod"))
+        with trio.fail_after(5):
+            assert (await accepted.receive_some(1000))[:1] == b"\x16"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.trio
 async def test_both_sides_know_each_other_over_tcp(mesh: Mesh) -> None:
     client, server = mesh.engines()
     async with tcp_pair() as (dialled, accepted):

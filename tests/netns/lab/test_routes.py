@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
+from weft_contract.limits import Limits
 from weft_testing.lab import REPOSITORY, LiveLab, run_weft
 
 pytestmark = pytest.mark.netns
@@ -354,6 +356,22 @@ spec:
     assert set(shares) == {"one", "two"}, _refusals(lab)
     assert 8 <= shares["one"] <= 54, f"five standard deviations around 30: {shares}"
     lab.ok("delete", "tcproute", "banners", "-n", "routes")
+
+
+def test_a_greeting_waits_for_a_caller_that_may_be_an_agent(lab: LiveLab) -> None:
+    """An application that speaks first may be quicker than a ClientHello: nothing of it goes out in the clear before that."""
+    pod = json.loads(lab.ok("get", "pods", "-n", "routes", "-l", "app=two", "-o", "json"))["items"][0]
+    code = (
+        "import socket, time\n"
+        f"with socket.create_connection(({pod['status']['podIP']!r}, 9000), 5) as s:\n"
+        "  began = time.monotonic()\n"
+        "  said = s.recv(16).decode().strip()\n"
+        "  print(said, time.monotonic() - began)\n"
+    )
+    ran = lab.weft("node-exec", "node-1", "--", sys.executable, "-c", code)
+    said, elapsed_s = ran.out.split()
+    assert said == "two"
+    assert float(elapsed_s) >= Limits().detect_timeout_s - 0.02, "the connection began a little before"
 
 
 @pytest.mark.parametrize(
