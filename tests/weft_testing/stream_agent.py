@@ -78,7 +78,7 @@ class StreamAgent:
         self, http: aiohttp.ClientSession, url: str, *, tls: SSLContext | None = None, hello: FromAgent | None = None
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Connect and say hello."""
-        transport: asyncio.BaseTransport | None = None
+        below: object = None
         try:
             async with http.ws_connect(
                 url + STREAM_PATH,
@@ -91,12 +91,12 @@ class StreamAgent:
             ) as socket:
                 self.socket = socket
                 connection = socket._response.connection
-                transport = connection.transport if connection is not None else None
+                below = _below_tls(connection.transport if connection is not None else None)
                 await self.say(hello if hello is not None else self.hello())
                 yield socket
         finally:
-            if tls is not None and isinstance(transport, asyncio.Transport):
-                transport.abort()  # both sides have said that they close; asyncio would take its time with TLS
+            if isinstance(below, asyncio.Transport):
+                below.abort()  # both sides have said that they close; asyncio would take its time with TLS
                 await asyncio.sleep(CLOSING_S)
 
     async def say(self, message: FromAgent) -> None:
@@ -142,3 +142,11 @@ class StreamAgent:
             for key in part.removes:
                 self.held.pop(key, None)
         return Ack(nonce=parts[-1].nonce, refused=tuple(refused))
+
+
+def _below_tls(transport: object) -> object:
+    """Return the transport below TLS; None where there is no TLS.
+
+    The one above it cannot be aborted any more when it was closed twice, as happens when the other side closes first.
+    """
+    return getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)

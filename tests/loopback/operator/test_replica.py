@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from weft_contract.stream import CERTIFICATE_PATH, SERVER_NAME, STREAM_PATH
+from weft_contract.stream import CERTIFICATE_PATH, SERVER_NAME, STREAM_PATH, Goodbye
 from weft_operator.apiserver import ApiServer
 from weft_operator.server import replica as module
 from weft_operator.server.replica import Replica
@@ -256,6 +256,30 @@ async def agent_on(it: Running, node: str) -> AsyncIterator[StreamAgent]:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_agent_whose_pod_is_gone_is_sent_away_and_both_ends_close(tmp_path: Path) -> None:
+    async with small_api(tmp_path) as api:
+        api.put(o.node("n1", "172.16.0.1"))
+        agent = StreamAgent("n1", api.admit_agent("n1", NAMESPACE))
+        async with running(api) as it:
+            await sent_away(it, agent)
+
+
+async def sent_away(it: Running, agent: StreamAgent) -> None:
+    """Take the agent's pod away while it is connected."""
+    await it.until(lambda: len(it.replica.pods) >= len(it.api.objects["pods"]), "the agent's pod was known")
+    url, tls = f"https://127.0.0.1:{it.replica.servers['stream'].port}", it.replica.trust.client_tls()
+    async with aiohttp.ClientSession() as http, agent.connected(http, url, tls=tls) as socket:
+        assert isinstance(await agent.next_update(), list)
+        connection = socket._response.connection
+        transport = connection.transport if connection is not None else None
+        assert transport is not None
+        it.api.remove("pods", f"{NAMESPACE}/weft-agent-n1")
+        while not isinstance(message := await agent.receive(), Goodbye):
+            assert message is not None
+        for _ in range(2):
+            transport.close()  # as happens, now and then, when both ends close at the same moment
 
 
 async def test_programmed_counts_the_nodes_of_every_replica_and_names_who_lags(tmp_path: Path) -> None:
