@@ -1,6 +1,7 @@
 """`weft status`: nodes, agents, captured pods, configuration, certificates, operators, and objects that are not in force."""
 
 import time
+from typing import Final
 
 import click
 import msgspec
@@ -17,6 +18,11 @@ from weft_cli.output import end, print_document, print_problem, print_table
 from weft_cli.overview.facts import Facts, gather
 from weft_cli.overview.nodes import NodeState, OperatorState, node_states, operator_states
 from weft_cli.overview.objects import ObjectState, troubled
+
+NO_OPERATOR: Final = (
+    "no operator runs: traffic goes on as it is; changes do not reach the agents, new pods of the mesh are not admitted, "
+    "certificates are not renewed; look at deployment/weft-operator in --system-namespace"
+)
 
 
 @click.command()
@@ -55,6 +61,8 @@ def _print(
     click.echo(f"cluster {facts.server}, Kubernetes {facts.server_version}")
     if not facts.agents and not operators:
         print_problem("Weft's pods are not there; is it installed in --system-namespace?", warning=False)
+    elif not operators:
+        print_problem(NO_OPERATOR, warning=False)
     if operators:
         click.echo()
         print_table(("OPERATOR", "READY", "LEADS", "STREAMS", "MESSAGE"), map(_operator_row, operators))
