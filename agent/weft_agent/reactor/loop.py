@@ -210,12 +210,27 @@ class Reactor:
             with trio.CancelScope(deadline=float("inf") if due is None else due) as self._scope:
                 await trio.sleep_forever()
             self._scope = None
-            self.now = trio.current_time()
             self._turning = True
+            self._catch_up()
+            self.now = trio.current_time()
             for call in self._timers.advance(self.now):
                 self._guard(call)
             self.settle()
             self._turning = False
+
+    def _catch_up(self) -> None:
+        """Hear what has arrived before what has run out.
+
+        After a stall (a busy machine) both are due, and a request that came in time must not find its connection closed for
+        having rested too long.
+        """
+        for _ in range(ROUNDS):
+            events = self._epoll.poll(0, EVENTS_PER_POLL)
+            if not events:
+                return
+            self.now = trio.current_time()
+            self._turn(events)
+            self.settle()
 
     def _wake(self) -> None:
         due = self._timers.next_due()
