@@ -22,6 +22,7 @@ from weft_agent.channel.messages import (
     KeysGone,
     NeedStock,
     PodGone,
+    PodLeaving,
     PodListeners,
     Stock,
     Update,
@@ -91,6 +92,9 @@ class StandIn:
             Listener(self._reactor, sock, self._door(pod.uid, kind[0]), lambda: None)
             for kind, sock in zip(pod.listeners, sockets, strict=True)
         ]
+
+    def pod_leaving(self, leaving: PodLeaving) -> None:
+        """Nothing rests here."""
 
     def pod_gone(self, gone: PodGone) -> None:
         for listener in self._listeners.pop(gone.uid, []):

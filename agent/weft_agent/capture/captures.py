@@ -322,10 +322,18 @@ class Captures:
                     if not carried:
                         return
                     await self._in_thread(pod.network.let_pass)
+                self._tell_leaving(pod.workload.uid)
                 with trio.move_on_after(FINISH_LOOK_S):
                     await pod.again.wait()
         except (IptablesError, OSError) as exc:
             self._log.warning("pod-leaves-at-once", pod=pod.key, error=str(exc), consequence="its connections break")
+
+    def _tell_leaving(self, uid: str) -> None:
+        """Have the workers let go of what only rests: tunnels and kept connections would be open for minutes."""
+        desired = self._fleet.desired
+        if uid in desired.pods and uid not in desired.leaving:
+            desired.leaving.add(uid)
+            self._fleet.changed()
 
     async def _leave(self, pod: Pod) -> None:
         self._set(pod, "leaving")
@@ -364,6 +372,7 @@ class Captures:
             self._log.error("pod-not-released", pod=pod.key, error=str(exc))
 
     def _withdraw(self, uid: str, listeners: Listeners) -> None:
+        self._fleet.desired.leaving.discard(uid)
         if self._fleet.desired.pods.pop(uid, None) is not None:
             self._fleet.changed()
         for sock in listeners.values():

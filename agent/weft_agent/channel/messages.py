@@ -78,6 +78,12 @@ class PodListeners(_Message, frozen=True, kw_only=True, tag="pod"):
     listeners: tuple[tuple[Direction, Family], ...]
 
 
+class PodLeaving(_Message, frozen=True, kw_only=True, tag="pod-leaving"):
+    """New connections pass the agent by: let go of what only rests, finish the rest. `PodGone` follows in any case."""
+
+    uid: str
+
+
 class PodGone(_Message, frozen=True, kw_only=True, tag="pod-gone"):
     """The pod left: close its listeners and sockets in stock; connections end by themselves."""
 
@@ -129,7 +135,18 @@ class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
 
 
 ToWorker: TypeAlias = (
-    Hello | Adopted | Update | PodListeners | PodGone | Stock | Keys | KeysGone | SelfTest | GateWord | Drain
+    Hello
+    | Adopted
+    | Update
+    | PodListeners
+    | PodLeaving
+    | PodGone
+    | Stock
+    | Keys
+    | KeysGone
+    | SelfTest
+    | GateWord
+    | Drain
 )
 
 

@@ -49,6 +49,8 @@ class Desired:
     """By identity."""
     pods: dict[str, PodSockets] = field(default_factory=dict)
     """By pod uid."""
+    leaving: set[str] = field(default_factory=set)
+    """Uids of those among `pods` whose new connections pass the agent by already."""
 
 
 def difference(told: Entries | None, entries: Entries, generation: int) -> tuple[Update, int | None, frozenset[str]]:

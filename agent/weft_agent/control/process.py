@@ -26,6 +26,7 @@ from weft_agent.channel.messages import (
     KeysGone,
     NeedStock,
     PodGone,
+    PodLeaving,
     PodListeners,
     Ready,
     Report,
@@ -96,6 +97,7 @@ class WorkerProcess:
         self._asked: dict[int, frozenset[str]] = {}
         """Keys that a generation changed, until the worker answers for it."""
         self._pods: set[str] = set()
+        self._leaving: set[str] = set()
         self._identities: dict[str, str] = {}
         self.selftest: tuple[str, int] | None = None
         """Address of its self-test listener."""
@@ -158,7 +160,11 @@ class WorkerProcess:
             self._tell_pod(uid, pod)
         for uid in self._pods - desired.pods.keys():
             self._pods.remove(uid)
+            self._leaving.discard(uid)
             self._pump.send(PodGone(uid=uid))
+        for uid in (desired.leaving & self._pods) - self._leaving:
+            self._leaving.add(uid)
+            self._pump.send(PodLeaving(uid=uid))
 
     def assume(self, pods: Sequence[str]) -> None:
         """Note which pods an adopted worker serves already."""

@@ -45,6 +45,9 @@ class Flow(Protocol):
     def drain(self) -> None:
         """Finish what is in progress and take nothing new."""
 
+    def leave(self, pod: Pod) -> None:
+        """Drain if it is this pod's, which leaves the mesh."""
+
     def cut(self, error: WeftError) -> None:
         """End now, visibly."""
 

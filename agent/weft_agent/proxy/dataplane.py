@@ -21,6 +21,7 @@ from weft_agent.channel.messages import (
     Keys,
     KeysGone,
     PodGone,
+    PodLeaving,
     PodListeners,
     Report,
     Role,
@@ -108,6 +109,21 @@ class DataPlane:
             known.listeners.append(Listener(context.reactor, sock, door.accepted, self._exhausted))
         if context.draining:
             known.stop_accepting()
+
+    def pod_leaving(self, leaving: PodLeaving) -> None:
+        """Let go of what rests, so that the pod is free when the last connection in use is over, not when idle times are."""
+        context = self._context
+        pod = context.pods.get(leaving.uid)
+        if pod is None:
+            return
+        pod.leaving = True
+        context.reactor.refresh()
+        pod.drop_parked()
+        for other in context.pods.values():
+            other.drop_parked_at(pod.addresses)
+        for flow in list(context.flows):
+            flow.leave(pod)
+        context.reactor.settle()
 
     def pod_gone(self, gone: PodGone) -> None:
         """Close a pod's listeners and unused sockets."""

@@ -227,6 +227,11 @@ class InboundHttp:
         if self._session is not None:
             self._session.drain()
 
+    def leave(self, pod: Pod) -> None:
+        """Drain if the pod is leaving."""
+        if self._admission.pod is pod:
+            self.drain()
+
     def cut(self, error: WeftError) -> None:
         """End now."""
         if self._session is not None:

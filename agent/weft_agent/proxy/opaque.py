@@ -127,6 +127,9 @@ class OpaqueFlow:
     def drain(self) -> None:
         """Let it live: only its own ends know when an opaque connection is done."""
 
+    def leave(self, pod: Pod) -> None:
+        """Let it live, as in `drain`."""
+
     def cut(self, error: WeftError) -> None:
         """End it visibly."""
         self._relay.cut(error)

@@ -156,7 +156,7 @@ class OutboundHttp:
     def release(self, session: Session, upstream: Upstream, *, reusable: bool) -> None:
         """Put a connection back for the pod's next request to that endpoint."""
         self._done_with_endpoint()
-        if reusable and not self._context.draining and not self._pod.gone:
+        if reusable and not (self._context.draining or self._pod.gone or self._pod.leaving):
             self._pod.park(upstream, self._context.limits.pool_idle_timeout_s)
         else:
             upstream.drop()
@@ -211,6 +211,11 @@ class OutboundHttp:
         """Close behind the exchange in progress."""
         if self._session is not None:
             self._session.drain()
+
+    def leave(self, pod: Pod) -> None:
+        """Drain if the pod is leaving."""
+        if self._pod is pod:
+            self.drain()
 
     def cut(self, error: WeftError) -> None:
         """End now."""

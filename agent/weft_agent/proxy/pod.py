@@ -1,7 +1,7 @@
 """What a worker knows of one captured pod: its resource, its listeners, its sockets in stock, its live connections."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from random import Random
 from typing import TYPE_CHECKING, Final
 
@@ -38,7 +38,7 @@ class Pod:
 
     __slots__ = (
         "_ask", "_limits", "_parked", "_reactor", "_stocks", "admissions", "back_ports", "callers", "connections", "gate",
-        "gone", "key", "learned", "listeners", "on_stock_wait", "party", "table", "uid", "views",
+        "gone", "key", "learned", "leaving", "listeners", "on_stock_wait", "party", "table", "uid", "views",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,8 @@ class Pod:
         self.party = Party()
         self.connections = 0
         self.gone = False
+        self.leaving = False
+        """Whether new connections pass the agent by, so that none is worth keeping for the next request."""
         self.on_stock_wait: Callable[[Role, Family], None] = lambda role, family: None
         self._parked: dict[tuple[str, int], list[Upstream]] = {}
         self.admissions: dict[tuple[str, str, int], Admission] = {}
@@ -91,6 +93,11 @@ class Pod:
     def identity(self) -> SpiffeId | None:
         """Who this pod is; None while its resource is unknown."""
         return parse_spiffe_id(self.table.workload.identity) if self.table is not None else None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The pod's own addresses."""
+        return tuple(self.table.workload.addresses) if self.table is not None else ()
 
     def address(self, family: Family) -> str | None:
         """Return the pod's own address of a family."""
@@ -127,6 +134,12 @@ class Pod:
         for parked in list(self._parked.values()) if key is None else [self._parked.get(key, [])]:
             for upstream in list(parked):
                 upstream.drop()
+
+    def drop_parked_at(self, addresses: Collection[str]) -> None:
+        """Close the connections that rest, to whatever has one of these addresses."""
+        for key in list(self._parked):
+            if key[0] in addresses:
+                self.drop_parked(key)
 
     def unpark(self, address: str, port: int) -> Upstream | None:
         """Take back the connection that was used last."""

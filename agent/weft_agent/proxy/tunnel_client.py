@@ -210,6 +210,11 @@ class ClientTunnel:
         self._pool.forget(self._key, self)
         self.stream_over()
 
+    def leave(self, pod: Pod) -> None:
+        """Drain if the pod is leaving."""
+        if self._pod is pod:
+            self.drain()
+
     def cut(self, error: WeftError) -> None:
         """End now."""
         if self.transport is not None:

@@ -137,7 +137,7 @@ class ServerTunnel:
 
     def account(self) -> None:
         """Streams count themselves; a draining tunnel ends when its last stream has."""
-        if self._context.draining and self.connection.idle and self.transport is not None:
+        if self.connection.draining and self.connection.idle and self.transport is not None:
             self.transport.close()
 
     def recheck(self) -> None:
@@ -148,6 +148,12 @@ class ServerTunnel:
     def drain(self) -> None:
         """Say GOAWAY; the tunnel ends with its last stream."""
         self.connection.drain()
+
+    def leave(self, pod: Pod) -> None:
+        """Drain if the pod is leaving; at once where no stream is open."""
+        if self._pod is pod:
+            self.drain()
+            self.account()
 
     def cut(self, error: WeftError) -> None:
         """End now."""

@@ -18,6 +18,7 @@ from weft_agent.channel.messages import (
     KeysGone,
     NeedStock,
     PodGone,
+    PodLeaving,
     PodListeners,
     Report,
     Stock,
@@ -46,6 +47,9 @@ class DataPlane(Protocol):
 
     def pod(self, pod: PodListeners, sockets: Sequence[socket.socket]) -> None:
         """Accept on a pod's listeners, in the order of `pod.listeners`; they are the data plane's until `pod_gone`."""
+
+    def pod_leaving(self, leaving: PodLeaving) -> None:
+        """Close what rests of a pod's connections; those in use end behind what is in progress, opaque ones by themselves."""
 
     def pod_gone(self, gone: PodGone) -> None:
         """Close a pod's listeners and unused sockets; its connections end by themselves."""

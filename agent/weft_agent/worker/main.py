@@ -32,6 +32,7 @@ from weft_agent.channel.messages import (
     Keys,
     KeysGone,
     PodGone,
+    PodLeaving,
     PodListeners,
     Ready,
     Report,
@@ -222,6 +223,8 @@ class Worker:
                 sockets = _sockets(fds)
                 self._pods[message.uid] = (message, sockets)
                 self._plane.pod(message, sockets)
+            case PodLeaving():
+                self._plane.pod_leaving(message)
             case PodGone():
                 self._pods.pop(message.uid, None)
                 self._plane.pod_gone(message)

@@ -1,7 +1,11 @@
 """Pods that join and leave the mesh while they are at work: no connection is cut on either way, for as long as we wait."""
 
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from weft_agent.__main__ import CONTROL
 from weft_contract.resources import InboundPort
 from weft_testing.agent_process import until
 from weft_testing.capture_world import PORT, Echo, dial, greeting
+from weft_testing.netns import Pod
 from weft_testing.served_node import ServedNode
 
 pytestmark = pytest.mark.netns
@@ -107,6 +112,60 @@ def test_a_connection_that_never_ends_is_waited_for_only_so_long(node: ServedNod
     assert "weft" not in rules(node)
     assert carried.is_over()
     carried.close()
+
+
+class Kept(BaseHTTPRequestHandler):
+    """Answers, and keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def web(pod: Pod) -> Iterator[None]:
+    server = pod.run(lambda: ThreadingHTTPServer(("0.0.0.0", PORT), Kept))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def get(sock: socket.socket) -> int:
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: server\r\n\r\n")
+    answer = HTTPResponse(sock)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+def test_connections_that_only_rest_hold_no_pod_back(tmp_path: Path) -> None:
+    """Kept for the next request, by the caller, by the agent and by the application: closed at once, not after minutes."""
+    flags = ("--limit", "drain_timeout_s=60,drain_rest_s=0.2")
+    with ServedNode(tmp_path, control=CONTROL, arguments=flags) as node, web(node.server):
+        workload = node.workload(node.server, ports=(InboundPort(port=PORT, protocol="http"),))
+        other = node.workload(node.client)
+        node.configure(workload, other)
+        node.agent.until_ready()
+        with dial(node.client, node.server.address(4), PORT) as sock:
+            assert get(sock) == 200
+            node.configure(other)
+            until(lambda: not node.pod_state("server"), "the pod has left", patience_s=10)
+        assert "weft" not in rules(node)
+        with dial(node.client, node.server.address(4), PORT) as sock:
+            assert get(sock) == 200
+        node.configure()
+        until(lambda: not node.pod_state("client"), "the caller has left too", patience_s=10)
 
 
 def test_a_pod_that_changes_its_mind_is_captured_again(node: ServedNode) -> None:

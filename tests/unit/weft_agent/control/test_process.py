@@ -22,6 +22,7 @@ from weft_agent.channel.messages import (
     KeysGone,
     NeedStock,
     PodGone,
+    PodLeaving,
     PodListeners,
     Ready,
     Report,
@@ -133,6 +134,22 @@ async def test_only_differences_are_told(rig: Rig) -> None:
     desired.pods.clear()
     rig.worker.tell(desired)
     assert rig.heard() == [KeysGone(identity="spiffe://x"), Update(generation=2, whole=False), PodGone(uid="u1")]
+
+
+async def test_a_pod_that_leaves_is_told_once_and_a_pod_that_comes_back_may_leave_again(rig: Rig) -> None:
+    desired = state(rig)
+    desired.leaving.add("u1")
+    rig.worker.tell(desired)
+    assert rig.heard()[-1] == PodLeaving(uid="u1")
+    rig.worker.tell(desired)
+    assert rig.heard() == []
+    pods = dict(desired.pods)
+    desired.pods.clear()
+    rig.worker.tell(desired)
+    assert rig.heard() == [PodGone(uid="u1")]
+    desired.pods.update(pods)
+    rig.worker.tell(desired)
+    assert [type(message) for message in rig.heard()] == [PodListeners, PodLeaving]
 
 
 async def test_without_a_configuration_resources_are_not_touched(rig: Rig) -> None:
