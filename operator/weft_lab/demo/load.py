@@ -26,6 +26,8 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
+    answered_s: list[float] = field(default_factory=list)
+    """When each answer was there, on the monotonic clock."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         thread.start()
     for thread in threads:
         thread.join()
-    summary = summarise(tallies, time.monotonic() - began)
+    summary = summarise(tallies, began, time.monotonic())
     sys.stdout.write(json.dumps(summary) + "\n")
     return 1 if summary["errors"] else 0
 
@@ -73,11 +75,13 @@ def _work(
             tally.errors[reply.error.partition(":")[0]] += 1
         else:
             tally.statuses[str(reply.status)] += 1
-            tally.latencies_s.append(time.monotonic() - due)
+            tally.answered_s.append(time.monotonic())
+            tally.latencies_s.append(tally.answered_s[-1] - due)
 
 
-def summarise(tallies: list[Tally], elapsed_s: float) -> dict[str, object]:
-    """Return the counts of all connections together, latencies in milliseconds."""
+def summarise(tallies: list[Tally], began_s: float, ended_s: float) -> dict[str, object]:
+    """Return the counts of all connections together, latencies and the longest time without an answer in milliseconds."""
+    elapsed_s = ended_s - began_s
     statuses: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for tally in tallies:
@@ -85,12 +89,14 @@ def summarise(tallies: list[Tally], elapsed_s: float) -> dict[str, object]:
         errors += tally.errors
     latencies = sorted(latency for tally in tallies for latency in tally.latencies_s)
     answered = sum(statuses.values())
+    moments = sorted((began_s, *(moment for tally in tallies for moment in tally.answered_s), ended_s))
     return {
         "requests": answered + sum(errors.values()),
         "statuses": dict(sorted(statuses.items())),
         "errors": dict(sorted(errors.items())),
         "seconds": round(elapsed_s, 3),
         "rps": round(answered / elapsed_s, 1) if elapsed_s else 0.0,
+        "longestGapMs": round(max(after - before for before, after in itertools.pairwise(moments)) * 1000, 2),
         "latencyMs": {
             name: _percentile(latencies, share) for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
         },

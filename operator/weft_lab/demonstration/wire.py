@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from weft_lab.demonstration.stage import StageError
 
 START_TIMEOUT_S: Final = 10.0
+_PCAP_HEADER_BYTES: Final = 24
 _SETTLE_S: Final = 0.3
 """tcpdump hands on what it has after at most this long (`--immediate-mode`, `-U`)."""
 
@@ -34,6 +35,11 @@ class Wire:
         return self.data.count(text.encode())
 
     @property
+    def empty(self) -> bool:
+        """Whether no packet was captured."""
+        return self.bytes_captured <= _PCAP_HEADER_BYTES
+
+    @property
     def tls_records(self) -> int:
         """Records of encrypted application data (type 23, TLS 1.2 on the outside, as TLS 1.3 has it)."""
         return self.data.count(b"\x17\x03\x03")
@@ -42,11 +48,19 @@ class Wire:
 class WireTap:
     """Captures everything on a node's link to the others while the block lasts.
 
+    Args:
+        stage: starts tcpdump.
+        node: where.
+        interface: which link; `any` has those to the pods as well.
+        only: what to capture, as the kernel's packet filter has it (pcap-filter(7)).
+
     Raises:
         StageError: tcpdump is missing or does not start.
     """
 
-    def __init__(self, stage: Starter, node: str) -> None:
+    def __init__(self, stage: Starter, node: str, *, interface: str = "eth0", only: str = "tcp") -> None:
+        self._what = ("-i", interface, "-U", "--immediate-mode", "-s", "0")
+        self._only = only
         self._stage = stage
         self._node = node
         self._file = Path(tempfile.mkdtemp(prefix="weft-demo-")) / "wire.pcap"
@@ -54,10 +68,10 @@ class WireTap:
         self.wire = Wire(0, b"")
 
     def __enter__(self) -> "WireTap":
-        command = ("tcpdump", "-i", "eth0", "-U", "--immediate-mode", "-s", "0", "-w", str(self._file), "tcp")
+        command = ("tcpdump", *self._what, "-w", str(self._file), self._only)
         self._process = self._stage.start_on_node(self._node, *command)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._file.exists() or self._file.stat().st_size < 24:  # the header is there once it listens
+        while not self._file.exists() or self._file.stat().st_size < _PCAP_HEADER_BYTES:  # it is there once it listens
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise StageError(f"tcpdump did not start on {self._node}: {self._errors()}")
             self._pause(0.05)

@@ -202,12 +202,15 @@ def test_load_keeps_its_rate_and_counts(port: int) -> None:
     assert found["requests"] == 50
     assert found["statuses"] == {"200": 50}
     assert set(found["latencyMs"]) == {"p50", "p90", "p99"}
+    assert 0 < found["longestGapMs"] < 500
 
 
 def test_load_counts_what_goes_unanswered() -> None:
     status, out, _ = run("load", "--rps", "50", "--duration", "0.1", f"http://127.0.0.1:{free_port()}/")
     assert status == 1
-    assert json.loads(out)["errors"] == {"ConnectionRefusedError": 5}
+    found = json.loads(out)
+    assert found["errors"] == {"ConnectionRefusedError": 5}
+    assert found["longestGapMs"] == pytest.approx(found["seconds"] * 1000, abs=1), "nothing answered is one gap"
 
 
 def test_tcp_echo_and_its_client() -> None:

@@ -14,15 +14,15 @@ STRICT: Final = {
     "metadata": {"name": "default", "namespace": "backend"},
     "spec": {"mtls": {"mode": "STRICT"}},
 }
-_IMAGE: Final = f"weft.dev/demo:{version()}"
+IMAGE: Final = f"weft.dev/demo:{version()}"
 
 
 def tour() -> list[dict[str, Any]]:
     """Return a server on one node, a client on the other, and one in a namespace that stays outside."""
     return [
-        _namespace(TOUR),
-        _namespace("outside"),
-        _pod(TOUR, "server", SERVER_NODE, {"serve": 8080, "tcp-echo": 7000}),
+        namespace(TOUR),
+        namespace("outside"),
+        pod(TOUR, "server", SERVER_NODE, {"serve": 8080, "tcp-echo": 7000}),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -36,18 +36,20 @@ def tour() -> list[dict[str, Any]]:
                 ],
             },
         },
-        _pod(TOUR, "client", CLIENT_NODE, {}),
-        _pod("outside", "outsider", CLIENT_NODE, {}),
+        pod(TOUR, "client", CLIENT_NODE, {}),
+        pod("outside", "outsider", CLIENT_NODE, {}),
     ]
 
 
-def _namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+def namespace(name: str, **labels: str) -> dict[str, Any]:
+    """Return a namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
-def _pod(namespace: str, name: str, node: str, servers: dict[str, int]) -> dict[str, Any]:
+def pod(namespace: str, name: str, node: str, servers: dict[str, int], *client: str) -> dict[str, Any]:
+    """Return a pod of servers by program and port; without any, of a client: a place for `exec`, or a program with arguments."""
     containers: list[dict[str, Any]] = [
-        {"name": program, "image": _IMAGE, "args": [program, "--port", str(port)], "ports": [{"containerPort": port}]}
+        {"name": program, "image": IMAGE, "args": [program, "--port", str(port)], "ports": [{"containerPort": port}]}
         for program, port in servers.items()
     ]
     return {
@@ -57,9 +59,9 @@ def _pod(namespace: str, name: str, node: str, servers: dict[str, int]) -> dict[
         "spec": {
             "nodeSelector": {"kubernetes.io/hostname": node},
             "terminationGracePeriodSeconds": 2,
-            "containers": containers or [{"name": "client", "image": _IMAGE, "args": ["client"]}],
+            "containers": containers or [{"name": "client", "image": IMAGE, "args": list(client or ["client"])}],
         },
     }
 
 
-__all__ = ["CLIENT_NODE", "MESH_LABEL", "SERVER_NODE", "STRICT", "TOUR", "tour"]
+__all__ = ["CLIENT_NODE", "MESH_LABEL", "SERVER_NODE", "STRICT", "TOUR", "namespace", "pod", "tour"]

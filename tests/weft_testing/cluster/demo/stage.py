@@ -55,6 +55,22 @@ class Stage:
         found = self.kubectl.get(f"--namespace={namespace}", "pod", pod)["status"]["podIPs"]
         return {6 if ":" in entry["ip"] else 4: entry["ip"] for entry in found}
 
+    def netns(self, node: str, address: str) -> str:
+        """Return the path of the network namespace that has an address, on a node.
+
+        Raises:
+            LookupError: none has it.
+        """
+        for name in self.on_node(node, "ls", "/run/netns").text.split():
+            path = f"/run/netns/{name}"
+            if f" {address}/" in self.on_node(node, "nsenter", f"--net={path}", "ip", "-o", "address").text:
+                return path
+        raise LookupError(f"no namespace on {node} has {address}")
+
+    def rules(self, node: str, netns: str) -> str:
+        """Return the packet filter's rules in a network namespace on a node."""
+        return self.on_node(node, "nsenter", f"--net={netns}", "nft", "list", "ruleset").text
+
     def pod_of(self, app: str, namespace: str) -> str:
         """Return the name of a pod with label `app` that is not being deleted."""
         pods = self.kubectl.get(f"--namespace={namespace}", "pods", f"--selector=app={app}")["items"]
