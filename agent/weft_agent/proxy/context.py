@@ -110,6 +110,16 @@ class Context:
         """Add to a rare counter; hot paths keep their cell's index instead."""
         self.series.cells[self.series.counter(series, labels)] += amount
 
+    def connection_opened(self, direction: Direction, protocol: str) -> None:
+        """Count a connection of an application that a session or a relay took over."""
+        labels = {"direction": direction, "protocol": protocol}
+        self.add("weft_connections_total", labels)
+        self.add("weft_connections_active", labels)
+
+    def connection_closed(self, direction: Direction, protocol: str) -> None:
+        """Count its end."""
+        self.add("weft_connections_active", {"direction": direction, "protocol": protocol}, -1)
+
     def local(self, address: str) -> Pod | None:
         """Return the captured pod of this node that has this address."""
         table = self.snapshot.local(address)

@@ -124,6 +124,7 @@ class InboundHttp:
         self._dial: Dial | None = None
         self._session: Session | None = None
         context.flows.add(self)
+        context.connection_opened("inbound", "http")
 
     def attach(self, session: Session) -> None:
         """Take the session this planner serves."""
@@ -200,6 +201,7 @@ class InboundHttp:
     def closed(self, session: Session) -> None:
         """Release everything that belonged to the caller's connection."""
         self._context.flows.discard(self)
+        self._context.connection_closed("inbound", "http")
         if self._dial is not None:
             self._dial.cancel()
             self._dial = None

@@ -103,6 +103,7 @@ class OpaqueFlow:
         self._relay = Relay(context.reactor, downstream, upstream, context.limits, self)
         for view in views:
             view.meter.opened()
+            context.connection_opened(view.direction, "tcp")
         context.flows.add(self)
 
     @property
@@ -150,6 +151,7 @@ class OpaqueFlow:
         flags = error.flag or "-" if error is not None else "-"
         for view in self._views:
             view.meter.closed(flags)
+            context.connection_closed(view.direction, "tcp")
             if context.logs(failed=error is not None):
                 self._log(view, relay, flags, error)
         self._release()

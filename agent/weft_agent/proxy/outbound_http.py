@@ -86,6 +86,7 @@ class OutboundHttp:
         self._algorithm = "RANDOM"
         self._others = False
         context.flows.add(self)
+        context.connection_opened("outbound", "http")
 
     def attach(self, session: Session) -> None:
         """Take the session this planner serves."""
@@ -195,6 +196,7 @@ class OutboundHttp:
     def closed(self, session: Session) -> None:
         """Release what belonged to the caller's connection."""
         self._context.flows.discard(self)
+        self._context.connection_closed("outbound", "http")
         self._done_with_endpoint()
         self._forget_attempt()
         self._pod.connections -= 1

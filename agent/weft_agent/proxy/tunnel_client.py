@@ -51,8 +51,8 @@ class ClientTunnel:
     """One tunnel to one destination; handler of its connection and a flow of the data plane."""
 
     __slots__ = (
-        "_context", "_dial", "_idle_since", "_key", "_peer", "_pod", "_pool", "_waiting", "connection", "deadline",
-        "transport", "wheel_at",
+        "_context", "_dial", "_idle_since", "_key", "_peer", "_pod", "_pool", "_streams_counted", "_waiting", "connection",
+        "deadline", "transport", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, context: Context, pool: "TunnelPool", pod: Pod, key: Key) -> None:
@@ -63,6 +63,7 @@ class ClientTunnel:
         self._waiting: list[Wanted] = []
         self._peer: PeerCertificate | None = None
         self._idle_since = 0.0
+        self._streams_counted = 0
         self.connection = TunnelConnection(client=True, limits=context.limits, handler=self)
         self.transport: Transport | None = None
         self.deadline = 0.0
@@ -177,6 +178,7 @@ class ClientTunnel:
         self._pool.forget(self._key, self)
         self._context.flows.discard(self)
         self._context.add("weft_tunnels_active", {"role": "client"}, -1)
+        self._count_streams(0)
 
     def stream_over(self) -> None:
         """Start the idle time when the last stream has ended; a draining tunnel closes at once."""
@@ -195,9 +197,14 @@ class ClientTunnel:
     # -- flow ---------------------------------------------------------------------------------------------------------
 
     def account(self) -> None:
-        """Streams count themselves; an idle tunnel starts its time here if its last stream ended unnoticed."""
+        """Streams count their own bytes; an idle tunnel starts its time here if its last stream ended unnoticed."""
+        self._count_streams(self.connection.streams_open)
         if not self.deadline:
             self.stream_over()
+
+    def _count_streams(self, now: int) -> None:
+        self._context.add("weft_tunnel_streams_active", {"role": "client"}, now - self._streams_counted)
+        self._streams_counted = now
 
     def recheck(self) -> None:
         """End the tunnel if its peer's root is no longer trusted."""

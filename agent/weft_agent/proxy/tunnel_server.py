@@ -37,7 +37,8 @@ class ServerTunnel:
     """One tunnel into one pod; handler of its connection and a flow of the data plane."""
 
     __slots__ = (
-        "_authority", "_context", "_facts", "_over", "_peer", "_pod", "_told", "connection", "transport",
+        "_authority", "_context", "_facts", "_over", "_peer", "_pod", "_streams_counted", "_told", "connection",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class ServerTunnel:
             source=peer.identity, source_address=peer_address, destination_address=address[0],
             destination_port=address[1], encrypted=True,
         )  # fmt: skip
+        self._streams_counted = 0
         self._told: dict[tuple[Header, ...], tuple[Kind, Party]] = {}
         self.connection = TunnelConnection(client=False, limits=context.limits, handler=self)
         self.transport: Transport | None = None
@@ -131,14 +133,20 @@ class ServerTunnel:
         """Forget the tunnel."""
         self._context.flows.discard(self)
         self._context.add("weft_tunnels_active", {"role": "server"}, -1)
+        self._count_streams(0)
         self._over()
 
     # -- flow ---------------------------------------------------------------------------------------------------------
 
     def account(self) -> None:
-        """Streams count themselves; a draining tunnel ends when its last stream has."""
+        """Streams count their own bytes; a draining tunnel ends when its last stream has."""
+        self._count_streams(self.connection.streams_open)
         if self.connection.draining and self.connection.idle and self.transport is not None:
             self.transport.close()
+
+    def _count_streams(self, now: int) -> None:
+        self._context.add("weft_tunnel_streams_active", {"role": "server"}, now - self._streams_counted)
+        self._streams_counted = now
 
     def recheck(self) -> None:
         """End the tunnel if its peer's root is no longer trusted; streams are rechecked on their own."""

@@ -74,7 +74,18 @@ def test_a_request_arrives_with_its_clients_address_and_is_counted_and_logged(se
         lambda: served.agent.metric("istio_requests_total", reporter="destination", response_code="200") == 5,
         "five requests are counted",
     )
-    until(lambda: sum(event.get("log") == "access" for event in served.agent.events()) == 5, "five lines are logged")
+    until(
+        lambda: served.agent.metric("weft_connections_active", direction="inbound", protocol="http") == 0,
+        "connections that ended are counted so",
+    )
+    assert served.agent.metric("weft_connections_total", direction="inbound", protocol="http") == 5
+    with served.dial(served.server) as held:
+        held.sendall(b"GET / HTTP/1.1\r\nHost: server\r\n\r\n")
+        until(
+            lambda: served.agent.metric("weft_connections_active", direction="inbound", protocol="http") == 1,
+            "an open connection is counted",
+        )
+    until(lambda: sum(event.get("log") == "access" for event in served.agent.events()) >= 5, "five lines are logged")
     line = next(event for event in served.agent.events() if event.get("log") == "access")
     assert line["path"] == "/path"
     assert line["status"] == 200
