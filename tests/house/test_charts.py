@@ -44,7 +44,7 @@ def test_chart_and_images_have_the_distributions_version(chart: str) -> None:
 
 
 def test_examples_name_the_image_of_this_version() -> None:
-    for path in sorted((ROOT / "manifests" / "examples").glob("*.yaml")):
+    for path in sorted((ROOT / "manifests" / "examples").rglob("*.yaml")):
         named = set(re.findall(r"image: (weft\.dev/\S+)", path.read_text()))
         assert named <= {f"weft.dev/demo:{VERSION}"}, path.name
 

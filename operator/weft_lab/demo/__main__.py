@@ -13,6 +13,10 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="HTTP/1.1 server that answers with what it sees, as JSON")
     serve.add_argument("--port", type=int, action="append", metavar="PORT", help="may be given again (default 8080)")
     serve.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="after SIGTERM (default 5)")
+    serve.add_argument(
+        "--status", type=int, default=200, choices=range(200, 600), metavar="STATUS",
+        help="answer with it unless the path asks for something else: 503 plays a broken release (default 200)",
+    )  # fmt: skip
     echo = commands.add_parser("tcp-echo", help="TCP server that sends back what it gets")
     echo.add_argument("--port", type=int, action="append", metavar="PORT", help="may be given again (default 9000)")
     echo.add_argument("--banner", default="", metavar="TEXT", help="say this first, before anything comes")

@@ -41,12 +41,13 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = field(default=(("content-type", "application/json"),))
 
 
-def answer(seen: Seen, about: dict[str, str]) -> Answer:
+def answer(seen: Seen, about: dict[str, str], status: int = HTTPStatus.OK) -> Answer:
     """Decide what to answer.
 
     Args:
         seen: the request.
         about: what the server knows of itself: pod, namespace, node.
+        status: of answers whose path asks for nothing in particular.
     """
     path = seen.target.partition("?")[0]
     _, _, rest = path.partition("/")
@@ -70,7 +71,7 @@ def answer(seen: Seen, about: dict[str, str]) -> Answer:
         case "upgrade":
             return _upgrade(seen)
         case _:
-            return Answer(body=body)
+            return Answer(status=status, body=body)
 
 
 def describe(seen: Seen, about: dict[str, str]) -> bytes:

@@ -23,9 +23,14 @@ _SPOOL_BYTES: Final = 1024 * 1024
 
 
 class Server:
-    """Everything that connections share."""
+    """Everything that connections share.
 
-    def __init__(self) -> None:
+    Args:
+        status: of answers whose path asks for nothing in particular.
+    """
+
+    def __init__(self, status: int = HTTPStatus.OK) -> None:
+        self.status = status
         self.about = {
             "pod": os.environ.get("POD_NAME") or socket.gethostname(),
             "namespace": os.environ.get("POD_NAMESPACE", ""),
@@ -93,7 +98,7 @@ class Exchange:
                 return None
 
     def _respond(self, request: h11.Request) -> None:
-        chosen = answer(self._seen(request), self._server.about)
+        chosen = answer(self._seen(request), self._server.about, self._server.status)
         if chosen.kind == "abort":
             # linger 0: the close below sends a reset
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -204,7 +209,7 @@ def _texts(request: h11.Request) -> Iterator[tuple[str, str]]:
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM, then finish what is under way."""
     stopping = stop_event()
-    server = Server()
+    server = Server(options.status)
     ports: list[int] = options.port or [8080]
     opened = listen.listeners(ports)
     for listener in opened:

@@ -29,7 +29,7 @@ from weft_testing.cluster.toolchain import find_go
 
 Say = Callable[[str], None]
 
-_TAGS: Final = "selinux,notest,grpcnotrace"
+_TAGS: Final = ("selinux", "notest", "grpcnotrace")
 _HEARTBEAT_S: Final = 30.0
 _LINKERS_SLOWDOWN: Final = 1.5
 """Wall seconds per CPU second on two cores: linking does not spread."""
@@ -166,7 +166,7 @@ class _Builder:
     def _build_workspace(self, workspace: str) -> None:
         programs = [p for p in PROGRAMS.values() if p.workspace == workspace and not (_place(p) / p.name).is_file()]
         variables = sorted({pair for program in programs for pair in program.variables})
-        flags = ["-mod=readonly", "-buildvcs=false", *_flags(variables)]
+        flags = ["-mod=readonly", "-buildvcs=false", *_flags(variables, programs[0].tags)]
         verb = ["test", "-c"] if programs[0].is_test else ["build", "-v"]
         output = f"{self._scratch}/{programs[0].built_name}" if programs[0].is_test else f"{self._scratch}/"
         self._announce(workspace, programs)
@@ -176,7 +176,7 @@ class _Builder:
     def _install(self, program: Program) -> None:
         self._announce(program.name, [program])
         source = f"{program.package}@{program.version}"
-        self._run(["install", "-v", *_flags(program.variables), source], self._scratch)
+        self._run(["install", "-v", *_flags(program.variables, program.tags), source], self._scratch)
         self._keep([program])
 
     def _keep(self, programs: Iterable[Program]) -> None:
@@ -267,10 +267,10 @@ def _jobs() -> int:
     return int(os.environ.get("WEFT_BUILD_JOBS", "2"))
 
 
-def _flags(variables: Iterable[tuple[str, str]]) -> list[str]:
+def _flags(variables: Iterable[tuple[str, str]], tags: Iterable[str]) -> list[str]:
     """Return the flags of every build: no debugging tables, no paths of this machine, versions as released."""
     linker = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in variables)])
-    return ["-trimpath", f"-p={_jobs()}", f"-tags={_TAGS}", f"-ldflags={linker}"]
+    return ["-trimpath", f"-p={_jobs()}", f"-tags={','.join([*_TAGS, *tags])}", f"-ldflags={linker}"]
 
 
 def remove_tree(path: Path) -> None:

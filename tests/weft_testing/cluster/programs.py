@@ -29,6 +29,8 @@ class Program:
     """Folder below `modules/` with go.mod and go.sum; empty for `go install package@version`."""
     is_test: bool = False
     """Built by `go test -c`: the suite is the program."""
+    tags: tuple[str, ...] = ()
+    """Build tags beside those of every build; all programs of a workspace have the same."""
     variables: tuple[tuple[str, str], ...] = ()
     """String variables set by the linker, as (name, value)."""
     cpu_s: int = 30
@@ -137,6 +139,14 @@ PROGRAMS: Final[dict[str, Program]] = {
         ),
         Program(name="kwok", package="sigs.k8s.io/kwok/cmd/kwok", version="v0.8.0", cpu_s=144),
         Program(name="flagger", package="github.com/fluxcd/flagger/cmd/flagger", version="v1.36.1", cpu_s=161),
+        Program(
+            name="prometheus",
+            package="github.com/prometheus/prometheus/cmd/prometheus",
+            version="v0.315.1",
+            workspace="prometheus",  # its go.mod has replacements
+            tags=("remove_all_sd",),  # targets from its configuration and files only: no cloud's libraries
+            cpu_s=200,
+        ),
         Program(name="kubeconform", package="github.com/yannh/kubeconform/cmd/kubeconform", version="v0.8.0", cpu_s=40),
         Program(
             name="gateway-conformance",
@@ -175,6 +185,7 @@ FILES: Final[dict[str, SharedFiles]] = {
             folder="config/crd",
             workspace="gateway-api",
         ),
+        SharedFiles(name="flagger", module="github.com/fluxcd/flagger", version="v1.36.1", folder="artifacts/flagger"),
         SharedFiles(name="kwok", module="sigs.k8s.io/kwok", version="v0.8.0", folder="kustomize/stage"),
     )
 }

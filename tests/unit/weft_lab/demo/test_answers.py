@@ -39,6 +39,11 @@ def test_no_body_where_there_may_be_none() -> None:
     assert answer(seen("/status/304?x"), ABOUT).body == b""
 
 
+def test_a_broken_release_fails_what_asks_for_nothing_in_particular() -> None:
+    assert answer(seen("/"), ABOUT, 503).status == 503
+    assert answer(seen("/status/200"), ABOUT, 503).status == 200, "probes may ask for an answer of their own"
+
+
 def test_delays_and_closing() -> None:
     assert answer(seen("/delay/0.25"), ABOUT).delay_s == 0.25
     assert answer(seen("/close"), ABOUT).close
