@@ -15,7 +15,7 @@ PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
 
-.PHONY: help setup demo test lint types unit perf perf-quick perf-control faults fuzz images cluster cluster-down demo-kubernetes conformance clean
+.PHONY: help setup demo test test-cluster lint types unit perf perf-quick perf-control faults fuzz images cluster cluster-down demo-kubernetes conformance clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ demo: $(VENV)/.ready  ## two nodes on this machine: capture, mutual TLS, policy,
 test: $(VENV)/.ready  ## everything that CI runs
 	$(call packages,$(PACKAGES_TEST))
 	@$(BIN)/tox run $(ARGS)
+
+test-cluster: $(VENV)/.ready  ## the tests on real Kubernetes nodes too: half an hour (ARGS="-- -k name")
+	$(call packages,$(PACKAGES_CLUSTER) procps)
+	@$(BIN)/tox run -e cluster $(ARGS)
 
 lint: $(VENV)/.ready  ## ruff and the import law
 	@$(BIN)/tox run -e lint,imports

@@ -2,9 +2,9 @@
 
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -56,16 +56,17 @@ def test_every_module_has_its_bytecode(root: Path) -> None:
 
 
 def test_the_gate_starts_at_once_without_any_right(root: Path) -> None:
-    """Its exit status says that it came as far as looking for the pod's uid; the best of five, the machine has other work."""
+    """Its exit status says that it came as far as looking for the pod's uid. CPU time, since the machine has other work."""
     if not (root / "usr/bin/weft-agent").exists():
         return
     if os.geteuid() != 0:
         skip_or_fail("chroot needs root")
     took = []
     for _ in range(5):
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = ["/usr/sbin/chroot", "--userspec=65532:65532", str(root), "/usr/bin/weft-agent", "gate"]
         done = subprocess.run(command, env={}, capture_output=True, check=False)
-        took.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == GATE_WITHOUT_UID, done.stderr
     assert min(took) < GATE_S
