@@ -1,4 +1,4 @@
-"""What the tests against a real Kubernetes share; see docs/testing-kubernetes.md."""
+"""What the tests against a real Kubernetes share; `make test-cluster` runs them all."""
 
 from weft_testing.cluster.fixtures import (
     cluster,
