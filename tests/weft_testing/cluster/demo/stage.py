@@ -13,7 +13,7 @@ from weft_testing.cluster.cluster import Cluster
 from weft_testing.cluster.helm import NAMESPACE, Helm
 
 CALL_TIMEOUT_S: Final = 30.0
-_SERIES: Final = re.compile(r"^(\w+)\{(.*)\} (\S+)$")
+_SERIES: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
 _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -90,7 +90,7 @@ class Stage:
         total = 0.0
         for line in self.kubectl("get", "--raw", path).splitlines():
             match = _SERIES.match(line)
-            if match and match[1] == name and labels.items() <= dict(_LABEL.findall(match[2])).items():
+            if match and match[1] == name and labels.items() <= dict(_LABEL.findall(match[2] or "")).items():
                 total += float(match[3])
         return total
 
