@@ -370,6 +370,7 @@ def test_when_the_leader_is_killed_another_leads_within_20_s(
 def test_a_leader_that_ends_in_order_hands_over_at_once(
     operator: OperatorProcess, control_plane: ControlPlane, directory: Path
 ) -> None:
+    """At once: before its Lease would have lapsed, and because it was given back; kopf's end is not waited for."""
     lease = ("--lease=in-order",)
     with (
         OperatorProcess(directory, control_plane.kubeconfig, "third", lease) as first,

@@ -80,9 +80,13 @@ class KopfThread:
         """Whether kopf has not ended, in order or otherwise."""
         return self._thread.is_alive()
 
+    def dismiss(self) -> None:
+        """Hear nothing of it from now on; it ends by itself."""
+        self._stop.set()
+
     async def stop(self) -> bool:
         """End it; say whether it ended within `STOP_TIMEOUT_S`."""
-        self._stop.set()
+        self.dismiss()
         await asyncio.to_thread(self._thread.join, STOP_TIMEOUT_S)
         return not self._thread.is_alive()
 

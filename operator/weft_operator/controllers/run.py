@@ -1,7 +1,8 @@
 """The controllers as one thing to run while leading: kopf, the queue, the reconciler, Events on pods, the webhooks' trust.
 
 Theory: `run` is one task that is cancelled when the Lease is lost. With it end all workers, at once; kopf may take some
-seconds to end in its thread, but from the first moment on nothing that it says is heard any more.
+seconds to end in its thread, but from the first moment on nothing that it says is heard any more. `close` waits for that
+end: afterwards, so that whoever leads next need not.
 """
 
 import asyncio
@@ -112,7 +113,12 @@ class Controllers:
                 group.create_task(self._keep_bundles())
                 group.create_task(self._tell_pods())
         finally:
-            await asyncio.shield(self._stop_kopf())
+            if self._kopf is not None:
+                self._kopf.dismiss()
+
+    async def close(self) -> None:
+        """Wait until kopf has ended, after `run`."""
+        await self._stop_kopf()
 
     def _start_kopf(self) -> None:
         ears = Ears(heard=self._heard, beat=lambda: self._heartbeat.beat(time.monotonic()))

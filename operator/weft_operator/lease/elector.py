@@ -2,9 +2,11 @@
 
 Theory: whoever holds the Lease renews it every `RENEW_S`. Whoever does not looks at it every `LOOK_S`, and may take it when
 nobody holds it, or when it was not renewed for its duration *since we saw it change*: only the own clock is used, so clocks
-may differ. The API server lets one writer win (`resourceVersion`). A leader that could not renew for `DEADLINE_S` stops what
-it does at once, though the Lease is still its own: `LEASE_S - DEADLINE_S` later another may lead. The time of a renewal is
-that before it was sent. One that ends in order gives the Lease back, and the next leads within `LOOK_S`.
+may differ. It looks again at the very moment at which that duration ends, so a leader that died is followed within
+`LEASE_S` and one look. The API server lets one writer win (`resourceVersion`). A leader that could not renew for
+`DEADLINE_S` stops what it does at once, though the Lease is still its own: `LEASE_S - DEADLINE_S` later another may lead.
+The time of a renewal is that before it was sent. One that ends in order gives the Lease back, and the next leads within
+`LOOK_S`.
 
 Source: client-go tools/leaderelection (15 s, 10 s, 2 s); Kubernetes documentation "Leases".
 """
@@ -81,10 +83,18 @@ class Elector:
             while True:
                 if await self._try():
                     await self._term()
-                await asyncio.sleep(LOOK_S * (0.75 + self._rng() / 2))
+                await asyncio.sleep(self._pause_s())
         finally:
             with suppress(Exception):
                 await asyncio.shield(self._release())
+
+    def _pause_s(self) -> float:
+        """How long until the next look: not beyond the moment at which the Lease of a dead leader may be taken."""
+        look_s = LOOK_S * (0.75 + self._rng() / 2)
+        if self._seen is None or self._seen.holder in ("", self._identity):
+            return look_s
+        left_s = self._seen_at + self._seen.duration_s - self._clock()
+        return min(look_s, left_s) if left_s > 0 else look_s
 
     async def _term(self) -> None:
         self.terms += 1

@@ -1,5 +1,6 @@
 """This replica as a candidate: the election, and the controllers of the present term of leadership."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from weft_operator.compile.view import ObjectKey
@@ -22,20 +23,30 @@ class Candidate:
     def __init__(self, store: Store, identity: str, around: Surroundings) -> None:
         self._around = around
         self._controllers: Controllers | None = None
+        self._past: Controllers | None = None
         self._writes = 0
         self.elector = Elector(store, around.lease, identity, self._lead)
 
     async def run(self) -> None:
-        """Take part until cancelled; the Lease is given back."""
-        await self.elector.run()
+        """Take part until cancelled; the Lease is given back, and then what the last term left has ended too."""
+        try:
+            await self.elector.run()
+        finally:
+            await asyncio.shield(self._settle())
+
+    async def _settle(self) -> None:
+        past, self._past = self._past, None
+        if past is not None:
+            await past.close()
 
     async def _lead(self) -> None:
+        await self._settle()
         self._controllers = Controllers(self._around)
         try:
             await self._controllers.run()
         finally:
             self._writes += self._controllers.writes
-            self._controllers = None
+            self._past, self._controllers = self._controllers, None
 
     @property
     def leads(self) -> bool:
