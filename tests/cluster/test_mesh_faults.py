@@ -1,7 +1,7 @@
 """Weft on real nodes while things end: updates, killed agents and kubelets, pods that start with their agents, a lost node.
 
-Each test prints its figures. The short form sends a few thousand requests; WEFT_LONG=1 sends more than 50 000 and starts 60
-pods: `WEFT_LONG=1 WEFT_REQUIRE_CLUSTER=1 pytest -s tests/cluster/test_mesh_faults.py` (eight minutes).
+Each test prints its figures. The short form sends some thousand requests; WEFT_LONG=1 sends more than 50 000 over the updates
+alone and starts 60 pods: `WEFT_LONG=1 WEFT_REQUIRE_CLUSTER=1 pytest -s tests/cluster/test_mesh_faults.py` (ten minutes).
 """
 
 import os
@@ -20,17 +20,18 @@ from weft_testing.cluster.binaries import Say
 from weft_testing.cluster.cluster import Cluster
 from weft_testing.cluster.demo.scene import CLIENT_NODE, MESH_LABEL, SERVER_NODE, namespace, pod
 from weft_testing.cluster.demo.stage import Stage
-from weft_testing.cluster.helm import NAMESPACE, Helm
+from weft_testing.cluster.helm import NAMESPACE, RELEASE, Charts, Helm, install_weft
 from weft_testing.cluster.node_files import KUBELET
 from weft_testing.cluster.processes import wait_until
 from weft_testing.cluster.traffic import LongTalk, Source
+from weft_testing.cluster.weft_images import weft_images
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 LONG: Final = bool(os.environ.get("WEFT_LONG"))
-RATE: Final = 300 if LONG else 100
+RATE: Final = 200 if LONG else 100
 """Requests per second."""
-SECONDS: Final = 60 if LONG else 30
+SECONDS: Final = 90 if LONG else 30
 PODS: Final = 60 if LONG else 20
 WAIT_S: Final = 240
 FORCED_GAP_S: Final = 30.0
@@ -38,6 +39,8 @@ FORCED_GAP_S: Final = 30.0
 FAULTS: Final = "faults"
 STORM: Final = "storm"
 PLAIN: Final = "plain"
+NEXT: Final = "0.1.1-next"
+"""Version of the charts and tag of the images that are upgraded to; the same programs, so that a rollback is one too."""
 PORT: Final = 8099
 ECHO: Final = 7000
 READABLE: Final = (
@@ -88,6 +91,7 @@ def service(stage: Stage, name: str) -> str:
 @pytest.fixture(scope="module")
 def stage(mesh: Cluster, helm: Helm) -> Stage:
     made = Stage(mesh, helm)
+    mesh.load(*weft_images(("agent", "operator"), tag=NEXT))
     made.apply(*scene(FAULTS, **{MESH_LABEL: "enabled"}), strict(FAULTS), *scene(PLAIN))
     for name in (FAULTS, PLAIN):
         ready(made, name, "pod/client", "pod/server")
@@ -125,6 +129,33 @@ def roll(workload: str) -> Callable[[Stage], None]:
     return act
 
 
+def upgrade(stage: Stage) -> None:
+    """Upgrade both charts to packages of another version: definitions, agents, operator, webhooks, all at once."""
+    install_weft(stage.helm, charts=Charts.packaged(stage.helm, stage.cluster.record.directory, NEXT))
+    assert running_images(stage) == {NEXT}
+
+
+def roll_back(stage: Stage) -> None:
+    """Go back to the first version, as one does when the new one disappoints."""
+    stage.helm("rollback", RELEASE, f"--namespace={NAMESPACE}", "--wait", f"--timeout={WAIT_S}s")
+    assert NEXT not in running_images(stage)
+
+
+def running_images(stage: Stage) -> set[str]:
+    """Return the tags of what the mesh's pods that are not ending run."""
+    pods = stage.kubectl.get(f"--namespace={NAMESPACE}", "pods")["items"]
+    staying = [each for each in pods if "deletionTimestamp" not in each["metadata"]]
+    return {container["image"].rpartition(":")[2] for each in staying for container in each["spec"]["containers"]}
+
+
+UPDATES: Final[dict[str, Callable[[Stage], None]]] = {
+    "agents restarted": roll("daemonset/weft-agent"),
+    "operator restarted": roll("deployment/weft-operator"),
+    "helm upgrade": upgrade,
+    "helm rollback": roll_back,
+}
+
+
 def kill_kubelets(stage: Stage) -> None:
     for node in stage.cluster.nodes.values():
         before = node.process(KUBELET)
@@ -150,9 +181,9 @@ def new_agent(stage: Stage, node: str, old: str) -> bool:
     return name != old and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-@pytest.mark.parametrize("workload", ["daemonset/weft-agent", "deployment/weft-operator"])
+@pytest.mark.parametrize("update", UPDATES)
 def test_an_update_fails_no_request_and_cuts_no_connection_before_the_drain_limit(
-    stage: Stage, source: Source, url: str, say: Say, workload: str
+    stage: Stage, source: Source, url: str, say: Say, update: str
 ) -> None:
     with (
         LongTalk(source, service(stage, FAULTS), ECHO) as talk,
@@ -160,11 +191,11 @@ def test_an_update_fails_no_request_and_cuts_no_connection_before_the_drain_limi
     ):
         wait_until(lambda: bool(talk.answered_s), "the connection was in use", 10)
         began = time.monotonic()
-        roll(workload)(stage)
+        UPDATES[update](stage)
         took_s = time.monotonic() - began
         talk.over.wait(max(0.0, DEFAULT_LIMITS.drain_timeout_s - took_s))
         lived_s = talk.answered_s[-1] - began
-    say(f"{workload}: updated in {took_s:.0f} s; a long connection lived {lived_s:.0f} s on; {outcome}")
+    say(f"{update}: done in {took_s:.0f} s; a long connection lived {lived_s:.0f} s on; {outcome}")
     assert outcome.failed == 0, outcome
     assert outcome.requests >= RATE * SECONDS * 0.95
     assert lived_s >= DEFAULT_LIMITS.drain_timeout_s - 2, (

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -69,17 +70,34 @@ class Helm:
         return done.stdout
 
 
-def install_weft(helm: Helm, settings: Sequence[str] = (), *, timeout: str = "180s") -> None:
-    """Install both charts and wait until operator and agents are ready.
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """Where the two charts of one version are: folders, or archives."""
+
+    mesh: Path = CHARTS / "weft"
+    definitions: Path = CHARTS / "weft-crds"
+
+    @classmethod
+    def packaged(cls, helm: Helm, directory: Path, version: str) -> "Charts":
+        """Package the checkout's charts as another version; the images' tag is that version too."""
+        versions = (f"--version={version}", f"--app-version={version}")
+        for name in ("weft", "weft-crds"):
+            helm("package", str(CHARTS / name), *versions, f"--destination={directory}")
+        return cls(directory / f"weft-{version}.tgz", directory / f"weft-crds-{version}.tgz")
+
+
+def install_weft(helm: Helm, settings: Sequence[str] = (), *, charts: Charts = Charts(), timeout: str = "180s") -> None:
+    """Install or upgrade both charts and wait until operator and agents are ready.
 
     Args:
         helm: of the cluster.
         settings: `--set` values for the chart `weft`.
+        charts: which.
         timeout: for all of it, as Helm writes durations.
 
     Raises:
         HelmError: it did not come about.
     """
     place = (f"--namespace={NAMESPACE}", "--create-namespace", "--wait", f"--timeout={timeout}")
-    helm("upgrade", "--install", f"{RELEASE}-crds", str(CHARTS / "weft-crds"), *place)
-    helm("upgrade", "--install", RELEASE, str(CHARTS / "weft"), *place, *(f"--set={setting}" for setting in settings))
+    helm("upgrade", "--install", f"{RELEASE}-crds", str(charts.definitions), *place)
+    helm("upgrade", "--install", RELEASE, str(charts.mesh), *place, *(f"--set={setting}" for setting in settings))
