@@ -33,7 +33,8 @@ class Forwarder:
 
     def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
         self._listener = listener
-        self._target = target
+        self.target = target
+        """Where new connections are carried to."""
         self._selector = selectors.DefaultSelector()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, None)
@@ -68,7 +69,7 @@ class Forwarder:
         except OSError:
             return
         try:
-            inside = socket.create_connection(self._target, _CONNECT_TIMEOUT_S)
+            inside = socket.create_connection(self.target, _CONNECT_TIMEOUT_S)
         except OSError:
             outside.close()  # nothing listens inside: the caller sees what it would see there, an end
             return
