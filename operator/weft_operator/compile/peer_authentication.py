@@ -1,7 +1,9 @@
 """Which mTLS mode holds at each member: pods before namespace before mesh, among equals broken ones, then the oldest.
 
 Theory: a broken PeerAuthentication counts as STRICT for everything it applies to, because refusing is the only answer
-that cannot be weaker than what its author meant.
+that cannot be weaker than what its author meant. One object decides at a member, ports included; so an object whose pods
+another one has all taken before it has no effect anywhere, and is told so (`Conflicted`). That is seen from the selectors
+alone: no labels, or labels that include all of the other's. Where two selectors merely overlap, each holds somewhere.
 
 Source: Istio PeerAuthentication: precedence, `UNSET` inherits, `portLevelMtls` needs a selector.
 """
@@ -49,18 +51,26 @@ class ModeTable:
         self._narrow: dict[str, list[_Rule]] = {}
         self.problems: list[Problem] = []
         self.losers: dict[str, str] = {}
-        """Objects that another one overrides entirely: key to the winner's."""
+        """Objects that have no effect anywhere because of another one: key to the winner's."""
         for policy in sorted(view.peer_authentication.values(), key=lambda item: _precedence(item, view)):
             self._add(_rule(policy, _broken(policy, view)), policy.metadata.namespace, view)
 
     def _add(self, rule: _Rule, namespace: str, view: ClusterView) -> None:
-        if rule.labels:
-            self._narrow.setdefault(namespace, []).append(rule)
-            return
-        winner = self._wide.setdefault(namespace, rule)
-        if winner is not rule:
+        winner = self._winner(rule, namespace)
+        if winner is not None:
             self.losers[rule.key] = winner.key
             self.problems.append(_conflict(rule.key, winner.key, view))
+        elif rule.labels:
+            self._narrow.setdefault(namespace, []).append(rule)
+        else:
+            self._wide[namespace] = rule
+
+    def _winner(self, rule: _Rule, namespace: str) -> _Rule | None:
+        """Return the object, of those before this one, that has all pods of this one; None: there is none."""
+        if not rule.labels:
+            return self._wide.get(namespace)
+        earlier = self._narrow.get(namespace, ())
+        return next((other for other in earlier if other.labels.items() <= rule.labels.items()), None)
 
     def look_up(self, member: Member) -> Modes:
         """Say what holds at a member."""
@@ -99,6 +109,7 @@ class ModeTable:
             generation=policy.metadata.generation,
             source=self._view.source(policy.kind, key),
             accepted=self._verdict(key),
+            overridden_by=self.losers.get(key, ""),
             pods=pods,
             nodes=nodes,
         )
@@ -108,7 +119,7 @@ class ModeTable:
         if broken is not None:
             return Verdict(holds=False, reason="Invalid", message=f"{broken}; until it is corrected it means STRICT")
         if key in self.losers:
-            message = f"{self.losers[key]} holds for the same pods"
+            message = f"{_precedes(self.losers[key], self._view)}, so this object has no effect"
             return Verdict(holds=False, reason="Conflicted", message=message)
         return ACCEPTED
 
@@ -149,11 +160,17 @@ def _mode(mtls: MutualTls | None) -> MtlsMode | None:
     return None if mtls is None or mtls.mode == "UNSET" else mtls.mode
 
 
+def _precedes(winner: str, view: ClusterView) -> str:
+    """Say why an object holds and not another one."""
+    why = "is older" if ("PeerAuthentication", winner) not in view.broken else "is broken, which means STRICT"
+    return f"{winner} holds for the same pods and {why}"
+
+
 def _conflict(loser: str, winner: str, view: ClusterView) -> Problem:
     return Problem(
         path="$.spec",
-        message=f"{winner} holds for the same pods and is older, so this object has no effect (Conflicted)",
-        remedy="take one out, or add a selector",
+        message=f"{_precedes(winner, view)}, so this object has no effect (Conflicted)",
+        remedy="take one out, or select other pods",
         source=view.source("PeerAuthentication", loser),
         subject=f"PeerAuthentication {loser}",
         warning=True,

@@ -53,6 +53,8 @@ class ObjectResult:
     nodes: tuple[str, ...] = ()
     """Nodes whose document has that resource, for `Programmed`."""
     problems: tuple[Problem, ...] = ()
+    overridden_by: str = ""
+    """Key of the object of the same kind that holds in its place wherever it would; empty: none does."""
 
     @property
     def key(self) -> str:

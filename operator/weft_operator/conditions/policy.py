@@ -55,7 +55,6 @@ def policy_status(
     result: ObjectResult | None,
     progress: Progress,
     *,
-    conflicts: str = "",
     now: str,
 ) -> dict[str, object]:
     """Return the whole status of an object of ours; equal to what it has where nothing is to be written.
@@ -64,7 +63,6 @@ def policy_status(
         item: the object as the API has it.
         result: what became of it, of this very generation; None: nothing yet.
         progress: where it is in force.
-        conflicts: the object that overrides it.
         now: the time, RFC 3339.
     """
     metadata, spec, status = (_part(item, name) for name in ("metadata", "spec", "status"))
@@ -81,8 +79,8 @@ def policy_status(
     }
     if result is not None:
         fields |= {"nodes": progress.text, "pods": result.pods}
-    if conflicts:
-        fields["conflicts"] = conflicts
+        if result.overridden_by:
+            fields["conflicts"] = result.overridden_by
     return fields
 
 

@@ -15,8 +15,6 @@ class Look:
     """What the compiler made of it; of which generation it says itself."""
     progress: Progress
     """On how many nodes that is in force."""
-    conflicts: str = ""
-    """The object that overrides it; empty: none."""
 
 
 class Outlook(Protocol):

@@ -104,7 +104,7 @@ def _own_status(item: Item, look: Look | None, stamp: str) -> dict[str, object] 
     wanted = (
         policy_status(item, None, _NO_PROGRESS, now=stamp)
         if look is None
-        else policy_status(item, look.result, look.progress, conflicts=look.conflicts, now=stamp)
+        else policy_status(item, look.result, look.progress, now=stamp)
     )
     return None if wanted == item.get("status") else wanted
 

@@ -78,7 +78,50 @@ def _verdicts(compiled: Compiled) -> dict[str, str]:
 def test_the_loser_is_told() -> None:
     compiled = o.compiled(o.namespace("shop"), _peer("a", _mode("STRICT")), _peer("b", _mode("DISABLE")))
     assert _verdicts(compiled) == {"shop/a": "Accepted", "shop/b": "Conflicted"}
-    assert any("shop/a holds for the same pods" in problem.message for problem in compiled.problems)
+    told = "shop/a holds for the same pods and is older, so this object has no effect"
+    assert any(told in problem.message for problem in compiled.problems)
+    (loser,) = (item for item in compiled.results if item.name == "b")
+    assert (loser.accepted.message, loser.overridden_by) == (told, "shop/a")
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "overridden"),
+    [
+        ({"app": "web"}, {"app": "web"}, "shop/a"),
+        ({"app": "web"}, {"app": "web", "version": "2"}, "shop/a"),
+        ({"app": "web", "version": "2"}, {"app": "web"}, ""),
+        ({"version": "2"}, {"app": "web"}, ""),
+        ({"app": "web"}, {}, ""),
+        ({}, {"app": "web"}, ""),
+    ],
+)
+def test_who_has_no_effect_because_all_its_pods_are_anothers_is_told(
+    older: dict[str, str], newer: dict[str, str], overridden: str
+) -> None:
+    first = _peer("a", {"selector": {"matchLabels": older}, **_mode("PERMISSIVE")}, created="2025-01-01T00:00:00Z")
+    second = _peer("b", {"selector": {"matchLabels": newer}, **_mode("STRICT")}, created="2026-01-01T00:00:00Z")
+    compiled = o.compiled(o.namespace("shop"), first, second)
+    by_name = {item.name: item.overridden_by for item in compiled.results if item.kind == "PeerAuthentication"}
+    assert by_name == {"a": "", "b": overridden}
+    assert _verdicts(compiled)["shop/b"] == ("Conflicted" if overridden else "Accepted")
+
+
+def test_the_first_of_a_chain_is_the_one_that_holds() -> None:
+    labels = [{"app": "web"}, {"app": "web", "version": "2"}, {"app": "web", "version": "2", "zone": "a"}]
+    chain = [
+        _peer(f"p{n}", {"selector": {"matchLabels": each}, **_mode("STRICT")}, created=f"202{n}-01-01T00:00:00Z")
+        for n, each in enumerate(labels, 1)
+    ]
+    compiled = o.compiled(o.namespace("shop"), *chain)
+    assert [item.overridden_by for item in compiled.results if item.name in {"p2", "p3"}] == ["shop/p1", "shop/p1"]
+
+
+def test_a_broken_one_that_holds_is_named_with_its_reason() -> None:
+    older = _peer("a", {"selector": _WEB, **_mode("DISABLE")}, created="2020-01-01T00:00:00Z")
+    broken = _peer("z", {"selector": _WEB, "mtls": {"mode": "PERMISIVE"}}, created="2025-01-01T00:00:00Z")
+    (loser,) = (item for item in o.compiled(o.namespace("shop"), older, broken).results if item.name == "a")
+    assert loser.overridden_by == "shop/z"
+    assert "shop/z holds for the same pods and is broken, which means STRICT" in loser.accepted.message
 
 
 @pytest.mark.parametrize(

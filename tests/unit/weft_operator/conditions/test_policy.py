@@ -13,7 +13,10 @@ ITEM = {
 
 
 def result(
-    accepted: Verdict | None = None, problems: tuple[Problem, ...] = (), kind: str = "AuthorizationPolicy"
+    accepted: Verdict | None = None,
+    problems: tuple[Problem, ...] = (),
+    kind: str = "AuthorizationPolicy",
+    overridden_by: str = "",
 ) -> ObjectResult:
     return ObjectResult(
         kind=kind,
@@ -24,6 +27,7 @@ def result(
         accepted=accepted or Verdict(holds=True, reason="Accepted"),
         pods=2,
         problems=problems,
+        overridden_by=overridden_by,
     )
 
 
@@ -88,7 +92,8 @@ def test_an_accepted_one_is_told_its_warnings() -> None:
 
 def test_what_overrides_it_is_named_and_a_damaged_object_does_no_harm() -> None:
     verdict = Verdict(holds=False, reason="Conflicted", message="shop/old holds for the same pods")
-    status = policy_status(ITEM, result(verdict), Progress(needed=0), conflicts="shop/old", now=NOW)
+    status = policy_status(ITEM, result(verdict, overridden_by="shop/old"), Progress(needed=0), now=NOW)
     assert status["conflicts"] == "shop/old"
+    assert "conflicts" not in policy_status(ITEM, result(), Progress(needed=0), now=NOW)
     odd = {"kind": "PeerAuthentication", "metadata": None, "spec": "x", "status": {"conditions": "none"}}
     assert policy_status(odd, result(), Progress(needed=0), now=NOW)["target"] == "namespace"

@@ -129,7 +129,10 @@ VARIANTS: list[list[o.Doc]] = [
         o.policy("PeerAuthentication", "x", {"selector": {"matchLabels": {"app": "web"}}, "mtls": {"mode": "DISABLE"}}),
         o.policy("PeerAuthentication", "x", {"mtls": {"mode": "no"}}),
     ],
-    [o.policy("PeerAuthentication", "y", {"mtls": {"mode": "DISABLE"}})],
+    [
+        o.policy("PeerAuthentication", "y", {"mtls": {"mode": "DISABLE"}}),
+        o.policy("PeerAuthentication", "y", {"selector": {"matchLabels": {"app": "web", "version": "2"}}}),
+    ],
     [o.policy("PeerAuthentication", "root", {"mtls": {"mode": "STRICT"}}, namespace="weft-system")],
     [
         o.route("r", [o.parent("web")], _LEGACY),
