@@ -1,4 +1,4 @@
-"""The controllers as one thing to run while leading: kopf, the queue, the reconciler, Events on pods, the webhooks' trust.
+"""The controllers as one thing to run while leading: kopf, the queue, the reconciler, Events, the webhooks' trust.
 
 Theory: `run` is one task that is cancelled when the Lease is lost. With it end all workers, at once; kopf may take some
 seconds to end in its thread, but from the first moment on nothing that it says is heard any more. `close` waits for that
@@ -13,19 +13,20 @@ from typing import Final
 
 import structlog
 
-from weft_contract.objects import Pod
 from weft_operator.compile import ClusterView
 from weft_operator.conditions import Notice
+from weft_operator.controllers.annotations import annotation_notices
 from weft_operator.controllers.bundles import Bundles
 from weft_operator.controllers.events import Recorder
 from weft_operator.controllers.heartbeat import Heartbeat
 from weft_operator.controllers.kopf_thread import Ears, Heard, KopfThread, Login
 from weft_operator.controllers.outlook import Outlook
-from weft_operator.controllers.pods import PodTeller, pod_notices
+from weft_operator.controllers.pods import pod_notices
 from weft_operator.controllers.reconcile import Reconciler
 from weft_operator.controllers.resources import Reference
 from weft_operator.controllers.roots import PublishedRoots
 from weft_operator.controllers.store import Store
+from weft_operator.controllers.teller import Foreign, Teller
 from weft_operator.controllers.work_queue import WorkQueue
 
 WORKERS: Final = 4
@@ -34,7 +35,7 @@ RESYNC_S: Final = 600.0
 BUNDLES_S: Final = 10.0
 """A chart's upgrade writes the webhook configurations anew; until the bundle is back, pods of the mesh cannot be made."""
 BUNDLES_RETRY_S: Final = 2.0
-PODS_S: Final = 20.0
+OWNERS_S: Final = 20.0
 WATCHDOG_S: Final = 5.0
 
 _log: Final = structlog.get_logger("weft_operator.controllers")
@@ -111,7 +112,7 @@ class Controllers:
                 group.create_task(self._watch_over_kopf())
                 group.create_task(self._resync())
                 group.create_task(self._keep_bundles())
-                group.create_task(self._tell_pods())
+                group.create_task(self._tell_owners())
         finally:
             if self._kopf is not None:
                 self._kopf.dismiss()
@@ -172,15 +173,17 @@ class Controllers:
             except TimeoutError:
                 continue
 
-    async def _tell_pods(self) -> None:
-        teller = PodTeller(self._recorder)
+    async def _tell_owners(self) -> None:
+        """Tell by Events what is wrong with objects that are not ours to write conditions into."""
+        teller = Teller(self._recorder)
         while True:
-            await asyncio.sleep(PODS_S)
+            await asyncio.sleep(OWNERS_S)
             try:
-                await teller.tell(await asyncio.to_thread(self._pods))
+                await teller.tell(await asyncio.to_thread(self._wrong))
             except Exception as exc:
-                _log.warning("pods could not be looked through", error=repr(exc))
+                _log.warning("pods and Services could not be looked through", error=repr(exc))
 
-    def _pods(self) -> list[tuple[Pod, Notice]]:
+    def _wrong(self) -> list[tuple[Foreign, Notice]]:
         view = self._around.view()
-        return list(pod_notices(view, list(view.pods.items()), self._around.trust_domain()))
+        pods = pod_notices(view, list(view.pods.items()), self._around.trust_domain())
+        return [*pods, *annotation_notices(view)]

@@ -6,7 +6,8 @@ import pytest
 
 from weft_operator.compile import ClusterView
 from weft_operator.controllers.events import Recorder
-from weft_operator.controllers.pods import PodTeller, pod_notices
+from weft_operator.controllers.pods import pod_notices
+from weft_operator.controllers.teller import Teller
 from weft_testing.memory_api import MemoryApi
 from weft_testing.objects import Doc, namespace, pod, view_of
 
@@ -52,7 +53,7 @@ def test_a_pod_that_waits_for_its_node_is_looked_at_too() -> None:
 @pytest.mark.asyncio
 async def test_each_is_told_once_and_again_when_something_else_is_wrong() -> None:
     api = MemoryApi()
-    teller = PodTeller(Recorder(api, "replica-1"))
+    teller = Teller(Recorder(api, "replica-1"))
 
     async def tell(*pods: Doc) -> int:
         seen = view(*pods)
