@@ -22,6 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from weft_testing.cluster.node_root import own_the_root
+
 PART_VARIABLE: Final = "WEFT_NODE_PART"
 """Environment variable of the programs that are kept up: which one it is."""
 WANTED: Final = "wanted"
@@ -49,6 +51,7 @@ def mount_all(folder: Path, cluster_folder: Path) -> None:
     What else is mounted below the machine's /run is let go: a network namespace that is bound there lives as long as any
     mount of it, so a node that kept them would keep other nodes' and other people's namespaces alive.
     """
+    own_the_root()
     _mount("--make-rprivate", "/")
     _mount("-t", "tmpfs", "-o", "mode=0755", "run", str(_STAGE))
     kept = _STAGE / cluster_folder.relative_to("/run")
