@@ -89,6 +89,7 @@ class Context:
         self.plain = memoryview(bytearray(256 * 1024))
         """Plaintext of tunnels, valid during one callback."""
         self.nursery: trio.Nursery | None = None
+        self._connection_cells: dict[tuple[Direction, str], tuple[int, int]] = {}
         self._http_meters: dict[tuple[object, ...], HttpMeter] = {}
         self._tcp_meters: dict[tuple[object, ...], TcpMeter] = {}
 
@@ -112,13 +113,23 @@ class Context:
 
     def connection_opened(self, direction: Direction, protocol: str) -> None:
         """Count a connection of an application that a session or a relay took over."""
-        labels = {"direction": direction, "protocol": protocol}
-        self.add("weft_connections_total", labels)
-        self.add("weft_connections_active", labels)
+        total, active = self._cells_of_connections(direction, protocol)
+        self.series.cells[total] += 1
+        self.series.cells[active] += 1
 
     def connection_closed(self, direction: Direction, protocol: str) -> None:
         """Count its end."""
-        self.add("weft_connections_active", {"direction": direction, "protocol": protocol}, -1)
+        self.series.cells[self._cells_of_connections(direction, protocol)[1]] -= 1
+
+    def _cells_of_connections(self, direction: Direction, protocol: str) -> tuple[int, int]:
+        """Return the cells of all connections and of those that live."""
+        found = self._connection_cells.get((direction, protocol))
+        if found is None:
+            labels = {"direction": direction, "protocol": protocol}
+            names = ("weft_connections_total", "weft_connections_active")
+            total, active = (self.series.counter(name, labels) for name in names)
+            found = self._connection_cells[direction, protocol] = (total, active)
+        return found
 
     def local(self, address: str) -> Pod | None:
         """Return the captured pod of this node that has this address."""

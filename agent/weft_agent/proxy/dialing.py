@@ -28,7 +28,7 @@ Undialled = Callable[[WeftError], None]
 
 
 class Dial:
-    """One attempt to reach an address; `cancel()` forgets it."""
+    """One attempt to reach an address, from `begin()` on; `cancel()` forgets it."""
 
     __slots__ = (
         "_address",
@@ -68,6 +68,9 @@ class Dial:
         self._peer: Peer | None = None
         self._attempts = 0
         self._over = False
+
+    def begin(self) -> None:
+        """Start; either callback may come before this returns."""
         self._take()
 
     def cancel(self) -> None:
@@ -143,7 +146,7 @@ def dial_application(  # noqa: PLR0913 - as for `Dial`
     dialled: Dialled,
     failed: Undialled,
 ) -> Dial:
-    """Connect to `pod`'s own application at `address`, as `client` where the pod preserves sources."""
+    """Prepare to connect to `pod`'s own application at `address`, as `client` where the pod preserves sources."""
     preserve = pod.table is not None and pod.table.workload.capture.preserve_source
     same_family = (":" in client) == (":" in address[0])
     return Dial(reactor, limits, pod, "app", address, client if preserve and same_family else None, dialled, failed)
@@ -152,5 +155,5 @@ def dial_application(  # noqa: PLR0913 - as for `Dial`
 def dial_network(
     reactor: Reactor, limits: Limits, pod: Pod, address: tuple[str, int], dialled: Dialled, failed: Undialled
 ) -> Dial:
-    """Connect to `address` from `pod`'s namespace, never captured again."""
+    """Prepare to connect to `address` from `pod`'s namespace, never captured again."""
     return Dial(reactor, limits, pod, "upstream", address, None, dialled, failed)

@@ -140,6 +140,7 @@ class Entrance:
             permit, context.reactor, context.limits, self._pod, (facts.destination_address, facts.destination_port),
             facts.source_address, self._dialled, self._undialled,
         )  # fmt: skip
+        self._dial.begin()
 
     def join(self, permit: Permit, end: TcpEnd, peer: Peer | None, first: bytes, back: Buffer = b"") -> None:
         """Relay between the caller and an application connection that stands."""
@@ -305,6 +306,7 @@ class Plaintext:
             (self._facts.destination_address, self._facts.destination_port), self._facts.source_address,
             self._dialled, self._undialled,
         )  # fmt: skip
+        self._dial.begin()
 
     def _dialled(self, end: TcpEnd, peer: Peer | None) -> None:
         self._dial = None

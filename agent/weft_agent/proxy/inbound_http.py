@@ -247,6 +247,7 @@ class InboundHttp:
             permit, context.reactor, context.limits, self._admission.pod, (facts.destination_address, facts.destination_port),
             facts.source_address, self._dialled, self._undialled,
         )  # fmt: skip
+        self._dial.begin()
 
     def _dialled(self, end: TcpEnd, peer: Peer | None) -> None:
         self._dial = None

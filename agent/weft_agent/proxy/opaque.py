@@ -7,7 +7,7 @@ made once per pod, and what can be told from the facts is told when it is asked 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.context import Context, Direction
@@ -36,8 +36,7 @@ class View:
     destination: Party
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """The way of a connection that left a pod, for its log."""
 
     source: str

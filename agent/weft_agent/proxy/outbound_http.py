@@ -325,6 +325,7 @@ class OutboundHttp:
                 session.permit, context.reactor, context.limits, target, address, self._admission.facts.source_address,
                 lambda end, peer: self._dialled(end, target, peer), self._failed,
             )  # fmt: skip
+            self._dial.begin()
         elif endpoint.identity:
             upstream = Upstream(None, context.limits, f"{address[0]}:{address[1]}")
             self._wanted = Wanted(
@@ -337,6 +338,7 @@ class OutboundHttp:
                 context.reactor, context.limits, self._pod, address,
                 lambda end, peer: self._dialled(end, None, peer), self._failed,
             )  # fmt: skip
+            self._dial.begin()
 
     def _dialled(self, end: TcpEnd, target: Pod | None, peer: Peer | None) -> None:
         self._dial = None

@@ -7,7 +7,7 @@ caller's namespace.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from weft_agent.proxy.backports import Peer
 from weft_agent.proxy.connect_head import read_answer, request_head
@@ -24,8 +24,7 @@ from weft_core.policy.egress import leave
 from weft_core.tunnel import TunnelStream
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(NamedTuple):
     """An upstream that stands."""
 
     end: End
@@ -128,6 +127,7 @@ class Reach:
         permit = verdict
 
         def dialled(end: TcpEnd, peer: Peer | None) -> None:
+            self._dial = None
             end.start(self)
             self._reached(Reached(end, permit, target, peer, facts))
 
@@ -135,6 +135,7 @@ class Reach:
             permit, context.reactor, context.limits, target, (self._endpoint.address, self._endpoint.port),
             facts.source_address, dialled, self._failed,
         )  # fmt: skip
+        self._dial.begin()
 
     def _reach_tunnel(self) -> None:
         address = (self._endpoint.address, self._endpoint.port)
@@ -144,6 +145,7 @@ class Reach:
 
     def _reach_plain(self) -> None:
         def dialled(end: TcpEnd, peer: Peer | None) -> None:
+            self._dial = None
             end.start(self)
             self._reached(Reached(end, leave()))
 
@@ -151,6 +153,7 @@ class Reach:
         self._dial = dial_network(
             self._context.reactor, self._context.limits, self._pod, address, dialled, self._failed
         )
+        self._dial.begin()
 
     def _opened(self, stream: TunnelStream) -> None:
         self._wanted = None

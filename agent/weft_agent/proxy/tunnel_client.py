@@ -77,6 +77,7 @@ class ClientTunnel:
         self._dial = dial_network(
             context.reactor, context.limits, self._pod, (key[2], key[3]), self._connected, self._failed
         )
+        self._dial.begin()
 
     @property
     def takes_streams(self) -> bool:

@@ -3,15 +3,22 @@
 Theory: exactly one of the two callbacks comes, and by then nothing here holds the socket any more: `connected` owns it, or it
 is closed. An address that the kernel refuses at once and one that does not answer look the same to the caller but for the
 errno, which tells a taken source port from an unreachable peer.
+
+connect(2) on a non-blocking socket says EINPROGRESS even to a destination on this machine, which has answered by the time
+it returns: the kernel holds the answer back until the socket is let go. So it is asked once more. That is one system call for
+a destination that is far, and saves a near one the timer, three calls of epoll, a turn of the loop, and bytes held meanwhile.
 """
 
 import errno
 import socket
 from collections.abc import Callable
+from typing import Final
 
 from weft_agent.reactor.loop import WRITE, Reactor
 from weft_agent.reactor.timers import Timer
 from weft_core.errors import ConnectFailedError, ConnectTimeoutError, UpstreamError
+
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 Connected = Callable[[socket.socket], None]
 Failed = Callable[[UpstreamError, int], None]
@@ -51,11 +58,13 @@ class Connect:
         self._timer: Timer | None = None
         try:
             code = sock.connect_ex(address)
+            if code == errno.EINPROGRESS:
+                code = sock.connect_ex(address)
         except OSError as exc:  # not numeric, or not of this socket's family: nobody was asked
             code = exc.errno or errno.EINVAL
         if code == 0:
             self._succeed()
-        elif code == errno.EINPROGRESS:
+        elif code in _UNDER_WAY:
             self._timer = reactor.after(timeout_s, self._expire)
             reactor.register(sock.fileno(), self, WRITE)
         else:

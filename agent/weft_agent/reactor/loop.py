@@ -55,7 +55,7 @@ class Reactor:
     """
 
     __slots__ = (
-        "_epoll", "_fresh", "_handlers", "_scope", "_soon", "_timers", "_turning", "buffer", "dirty", "now", "on_fault",
+        "_due", "_epoll", "_fresh", "_handlers", "_scope", "_soon", "_timers", "_turning", "buffer", "dirty", "now", "on_fault",
         "running", "view",
     )  # fmt: skip
 
@@ -67,6 +67,8 @@ class Reactor:
         self.now = trio.current_time()
         self._timers = Timers(self.now)
         self._scope: trio.CancelScope | None = None
+        self._due = float("inf")
+        """When `_keep_time`, in its scope, wakes up; reading that from the scope costs more than all of a timer."""
         self.buffer = bytearray(buffer_bytes)
         self.view = memoryview(self.buffer)
         self.dirty: list[Flushable] = []
@@ -96,8 +98,8 @@ class Reactor:
 
     def watch(self, holder: Deadline) -> None:
         """Put a deadline holder into the coarse wheel, or look at it earlier: its deadline was set before `wheel_at`."""
-        self._timers.watch(holder)
-        self._wake()
+        if holder.deadline < holder.wheel_at:  # else the wheel looks early enough
+            self._wake(self._timers.watch(holder))
 
     def unwatch(self, holder: Deadline) -> None:
         """Take a holder out of the wheel: what it belonged to is gone."""
@@ -106,7 +108,7 @@ class Reactor:
     def after(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Return a sharp timer."""
         timer = self._timers.at(self.now + delay_s, callback)
-        self._wake()
+        self._wake(timer.deadline)
         return timer
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -207,7 +209,8 @@ class Reactor:
     async def _keep_time(self) -> None:
         while True:
             due = -float("inf") if self._soon or self.dirty else self._timers.next_due()
-            with trio.CancelScope(deadline=float("inf") if due is None else due) as self._scope:
+            self._due = float("inf") if due is None else due
+            with trio.CancelScope(deadline=self._due) as self._scope:
                 await trio.sleep_forever()
             self._scope = None
             self._turning = True
@@ -232,12 +235,11 @@ class Reactor:
             self._turn(events)
             self.settle()
 
-    def _wake(self) -> None:
-        due = self._timers.next_due()
-        if self._scope is not None and due is not None and due < self._scope.deadline:
-            self._scope.deadline = due
+    def _wake(self, due: float) -> None:
+        """Let `_keep_time` run when something is due, if it would sleep longer."""
+        if due < self._due and self._scope is not None:
+            self._scope.deadline = self._due = due
 
     def _prod(self) -> None:
         """Let `_keep_time` run at once."""
-        if self._scope is not None:
-            self._scope.deadline = -float("inf")
+        self._wake(-float("inf"))

@@ -78,15 +78,19 @@ class Timers:
         self._order = count()
         self._sweep_at = SWEEP_MIN
 
-    def watch(self, holder: Deadline) -> None:
-        """Put a holder into the wheel, or look at it earlier; its `deadline` may move on freely from then on."""
-        if holder.deadline >= holder.wheel_at:
-            return  # the wheel looks early enough
-        if holder.wheel_at == OUTSIDE:
-            self._held += 1
-        else:
-            self._slot(holder).discard(holder)
-        self._place(holder)
+    def watch(self, holder: Deadline) -> float:
+        """Put a holder into the wheel, or look at it earlier; its `deadline` may move on freely from then on.
+
+        Returns:
+            When `advance` wants to be called at the latest, to turn the wheel.
+        """
+        if holder.deadline < holder.wheel_at:  # else the wheel looks early enough
+            if holder.wheel_at == OUTSIDE:
+                self._held += 1
+            else:
+                self._slot(holder).discard(holder)
+            self._place(holder)
+        return (self._cursor + 1) * TICK_S
 
     def unwatch(self, holder: Deadline) -> None:
         """Take a holder out of the wheel."""

@@ -46,6 +46,8 @@ def pick(
         found = _two_choices(endpoints, count, states, rng_u32, now - FAILED_RECENTLY_S)
         if found is not None:
             return found
+    if count == 1 and algorithm != "ROUND_ROBIN":
+        return None if endpoints[0] in exclude else endpoints[0]
     usable = _usable(endpoints, states, exclude, now - FAILED_RECENTLY_S, zone)
     if not usable:
         return None
