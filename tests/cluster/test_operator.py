@@ -138,6 +138,25 @@ def test_a_policy_gets_conditions_and_columns(operator: OperatorProcess, kubectl
     assert "DESCRIPTION" in explained
 
 
+def test_of_two_for_the_same_pods_the_one_without_effect_names_the_other(
+    operator: OperatorProcess, kubectl: Kubectl, shop: str
+) -> None:
+    def authentication(name: str, **labels: str) -> Object:
+        spec = {"selector": {"matchLabels": labels}, "mtls": {"mode": "STRICT"}}
+        metadata = {"name": name, "namespace": shop}
+        return {"apiVersion": "weft.dev/v1alpha1", "kind": "PeerAuthentication", "metadata": metadata, "spec": spec}
+
+    kubectl.apply(authentication("a", app="web"))
+    kubectl.apply(authentication("b", app="web", version="2"))
+    wanted = {"Accepted": ("False", "Conflicted", 1)}
+    found = wait_condition(kubectl, "peerauthentications", (shop, "b"), wanted)
+    assert found["status"]["conflicts"] == f"{shop}/a"
+    assert "CONFLICTS" in kubectl("get", "peerauthentications", "-n", shop, "-o", "wide")
+    kubectl("delete", "peerauthentication", "a", "-n", shop)
+    found = wait_condition(kubectl, "peerauthentications", (shop, "b"), {"Accepted": ("True", "Accepted", 1)})
+    assert "conflicts" not in found["status"]
+
+
 def test_a_member_without_an_agent_is_named_as_missing(
     operator: OperatorProcess, control_plane: ControlPlane, kubectl: Kubectl, shop: str
 ) -> None:
@@ -229,6 +248,8 @@ def test_what_goes_wrong_is_told_by_events(
 ) -> None:
     target = {"group": "", "kind": "Service", "name": "nowhere"}
     kubectl.apply(policy(shop, targetRefs=[target]))
+    metadata = {"name": "annotated", "namespace": shop, "annotations": {"retry.weft.dev/http": "5xx"}}
+    kubectl.apply({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
     run_pod(control_plane, shop, "on-node", "nowhere", hostNetwork=True)
     run_pod(control_plane, shop, "ungated", "nowhere")
 
@@ -239,6 +260,7 @@ def test_what_goes_wrong_is_told_by_events(
     wait_until(lambda: ("web", "Rejected") in told(), "the missing target was told", 20)
     wait_until(lambda: ("on-node", "NotInMesh") in told(), "the pod on the node's network was told", 40)
     wait_until(lambda: ("ungated", "NoCaptureGate") in told(), "the pod without a gate was told", 40)
+    wait_until(lambda: ("annotated", "NotCounted") in told(), "the Service's annotation was told", 40)
 
 
 @pytest.fixture
