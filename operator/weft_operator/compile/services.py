@@ -278,7 +278,7 @@ class ServiceResolver:
                     yield self._of_pod(address, target, pod, ready=ready)
 
     def _of_pod(self, address: str, port: int, pod: objects.Pod, *, ready: bool) -> Endpoint:
-        member = self._members.by_address.get(address)
+        member = None if pod.spec.host_network else self._members.by_address.get(address)
         if member is not None and in_ranges(port, member.uncaptured):
             member = None  # nobody of the mesh answers there: reached as any stranger
         return _endpoint(address, port, pod, member, self._zones, workload=self._workload(pod), ready=ready)

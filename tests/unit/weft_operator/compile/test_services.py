@@ -117,6 +117,15 @@ def test_pods_outside_the_mesh_have_no_identity() -> None:
     assert services.leads == {}
 
 
+def test_a_pod_on_the_node_s_network_never_has_the_identity_of_another_pod_with_its_address() -> None:
+    services = _services(
+        o.pod("host", "10.0.0.1", labels={"app": "web"}, spec={"hostNetwork": True}),
+        o.pod("db", "10.0.0.1", labels={"app": "db"}),
+        o.service("web", 80),
+    )
+    assert [(item.address, item.identity) for item in _endpoints(services)] == [("10.0.0.1", "")]
+
+
 def test_a_target_port_that_no_pod_has_is_warned_of() -> None:
     services = _services(o.pod("web", "10.0.0.1"), o.service("web", {"port": 80, "targetPort": "http"}))
     assert _endpoints(services) == ()
