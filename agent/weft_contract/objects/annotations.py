@@ -9,6 +9,9 @@ from weft_contract.names import is_label
 from weft_contract.objects.duration import DurationError, seconds
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_DECIMAL: Final = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,6})?")
+_MOST_REQUESTS: Final = 10_000_000
+"""As a RateLimitPolicy's bounds."""
 _NETNS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -101,6 +104,28 @@ def timeout_s(value: str) -> float | None:
         return seconds(value) or None
     except DurationError as exc:
         raise AnnotationError(str(exc)) from exc
+
+
+def rate(value: str) -> float:
+    """Read a number of requests per second, `100` or `0.5`.
+
+    Raises:
+        AnnotationError: it is none, or outside of what a RateLimitPolicy may say.
+    """
+    if not _DECIMAL.fullmatch(value) or not 0 < float(value) <= _MOST_REQUESTS:
+        raise AnnotationError(f"{value!r:.40} is no number of requests per second; write it as 100 or 0.5")
+    return float(value)
+
+
+def burst(value: str) -> int:
+    """Read a number of requests.
+
+    Raises:
+        AnnotationError: it is none, or outside of what a RateLimitPolicy may say.
+    """
+    if not value.isascii() or not value.isdecimal() or len(value) > 8 or not 1 <= int(value) <= _MOST_REQUESTS:
+        raise AnnotationError(f"{value!r:.40} is no number of requests; write it as 20")
+    return int(value)
 
 
 def netns_name(value: str) -> str:

@@ -10,6 +10,7 @@ from weft_contract.problems import Problem
 from weft_contract.resources import AuthorizationPolicy, RateLimitPolicy, resource_key
 from weft_core.policy import compile_limit, compile_policy
 from weft_core.text import UncompilableError
+from weft_operator.compile.annotated_limits import is_annotated
 from weft_operator.compile.authorization import asks_http, compile_authorization, domain_problems, http_problems
 from weft_operator.compile.rate_limits import compile_rate_limit
 from weft_operator.compile.results import ACCEPTED, ObjectResult, Verdict
@@ -50,7 +51,8 @@ def compile_policies(view: ClusterView, finder: ScopeFinder, domains: frozenset[
     for key, limit in view.rate_limits.items():
         rated = found.rate_limits[key] = rate_limit_resource(limit, view.broken.get((limit.kind, key)))
         scope = finder.find(limit.metadata, limit.spec.selector, limit.spec.target_refs)
-        _note(found, policy_result(view, limit, rated, scope, []))
+        if not is_annotated(key):
+            _note(found, policy_result(view, limit, rated, scope, []))
         _hold(found.rate_limits_at, key, scope)
     return found
 

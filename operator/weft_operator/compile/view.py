@@ -16,6 +16,7 @@ from weft_contract.codec import encode
 from weft_contract.objects import Object, RouteObject, Skipped
 from weft_contract.problems import ContractError, Problem
 from weft_core.text import UncompilableError, compile_pattern
+from weft_operator.compile.annotated_limits import annotated_limit
 from weft_operator.compile.documents import Document
 
 T = TypeVar("T")
@@ -174,7 +175,7 @@ class ViewBuilder:
             grants=_of(held, objects.ReferenceGrant),
             authorization=_of(held, objects.AuthorizationPolicy),
             peer_authentication=_of(held, objects.PeerAuthentication),
-            rate_limits=_of(held, objects.RateLimitPolicy),
+            rate_limits=_rate_limits(held),
             bundles=MappingProxyType({domain: tuple(sorted(set(roots))) for domain, roots in sorted(bundles.items())}),
             sources=MappingProxyType({key: entry.source for key, entry in held.items() if entry.source}),
             broken=MappingProxyType({key: entry.broken for key, entry in held.items() if entry.broken is not None}),
@@ -212,6 +213,13 @@ def _of(held: Mapping[ObjectKey, Held], python_type: type[T]) -> Mapping[str, T]
 
 def _routes(held: Mapping[ObjectKey, Held]) -> Mapping[ObjectKey, RouteObject]:
     return MappingProxyType({key: entry.item for key, entry in held.items() if isinstance(entry.item, RouteObject)})
+
+
+def _rate_limits(held: Mapping[ObjectKey, Held]) -> Mapping[str, objects.RateLimitPolicy]:
+    """Return those that were written and those that Services' annotations stand for."""
+    annotated = (annotated_limit(item) for item in _of(held, objects.Service).values())
+    found = {item.metadata.key: item for item in annotated if item is not None}
+    return MappingProxyType(dict(sorted({**_of(held, objects.RateLimitPolicy), **found}.items())))
 
 
 def sorted_problems(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -1,12 +1,14 @@
 """Every object of the cluster, changed in place, as the view that the compiler's functions read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import cast
 
 from weft_contract import objects
 from weft_contract.objects import Object, RouteObject
 from weft_operator.compile import ClusterView, Held
+from weft_operator.compile.annotated_limits import annotated_limit, annotated_limit_key
 from weft_operator.compile.view import ObjectKey
 from weft_operator.live.changes import Change, ProblemBook
 
@@ -44,7 +46,7 @@ class Cluster:
     def apply(self, changes: Mapping[ObjectKey, Held | None]) -> dict[ObjectKey, Change]:
         """Take over changes and return those that are any."""
         found: dict[ObjectKey, Change] = {}
-        for place, held in changes.items():
+        for place, held in chain(changes.items(), _annotated(changes)):
             change = self._apply_one(place, held)
             if change is not None:
                 found[place] = change
@@ -84,3 +86,13 @@ class Cluster:
             return False
         self.view = replace(self.view, bundles=canonical)
         return True
+
+
+def _annotated(changes: Mapping[ObjectKey, Held | None]) -> Iterator[tuple[ObjectKey, Held | None]]:
+    """Yield the policies that annotations of changed Services stand for, None where there is none."""
+    for (kind, key), held in changes.items():
+        if kind == "Service":
+            item = held.item if held is not None else None
+            policy = annotated_limit(item) if isinstance(item, objects.Service) else None
+            place = ("RateLimitPolicy", annotated_limit_key(key))
+            yield place, Held(policy, "", (), None) if policy is not None else None

@@ -8,6 +8,7 @@ from weft_contract import objects
 from weft_contract.objects import ROOT_NAMESPACE
 from weft_contract.resources import AuthorizationPolicy, RateLimitPolicy
 from weft_operator.compile import ClusterView, ObjectResult
+from weft_operator.compile.annotated_limits import is_annotated
 from weft_operator.compile.authorization import asks_http
 from weft_operator.compile.members import Member
 from weft_operator.compile.policies import (
@@ -203,6 +204,8 @@ class PolicyStage:
         return isinstance(resource, AuthorizationPolicy) and any(asks_http(rule) for rule in resource.rules)
 
     def _tell(self, place: ObjectKey, view: ClusterView, finder: ScopeFinder, found: PolicyChanges) -> None:
+        if is_annotated(place[1]):
+            return
         held = self._held.get(place)
         if held is None:
             found.results[place] = None

@@ -305,6 +305,24 @@ spec: {selector: {app: web, version: v1}, ports: [{name: http, port: 80, targetP
     assert _ask(lab, "http://quick/delay/0.01").status == 200
 
 
+def test_a_service_has_a_rate_limit_by_annotation(lab: LiveLab) -> None:
+    service = """
+apiVersion: v1
+kind: Service
+metadata:
+  name: limited
+  namespace: abroad
+  annotations: {ratelimit.weft.dev/requestsPerSecond: "0.01", ratelimit.weft.dev/burst: "2"}
+spec: {selector: {app: server}, ports: [{name: http, port: 80, targetPort: 8080}]}
+"""
+    lab.ok("apply", "--wait", "-f", "-", text=service)
+    replies = [_ask(lab, "http://limited/", namespace="abroad") for _ in range(3)]
+    lab.ok("delete", "service", "limited", "-n", "abroad", "--wait")
+    assert [reply.status for reply in replies] == [200, 200, 429]
+    assert "abroad/service:limited" in str(replies[2].headers), replies[2].headers
+    assert _ask(lab, "http://server/", namespace="abroad").status == 200, "the limit went with its Service"
+
+
 def test_a_timeout_leaves_a_connection_that_switched_protocols_alone(lab: LiveLab) -> None:
     _route(lab, "[{timeouts: {backendRequest: 400ms}, backendRefs: [{name: web-v2, port: 80}]}]")
     code = (

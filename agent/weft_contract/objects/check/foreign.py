@@ -22,7 +22,8 @@ _POD_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.PRESERVE_SOURCE: annotations.truth,
     labels.NETNS: annotations.netns_name,
 }
-_NOT_YET: Final = (labels.RETRY_PREFIX, labels.TIMEOUT_PREFIX, labels.RATELIMIT_PREFIX)
+_NOT_YET: Final = (labels.RETRY_PREFIX, labels.TIMEOUT_PREFIX)
+_OURS: Final = (f"{labels.GROUP}/", labels.RATELIMIT_PREFIX)
 _NAMESPACE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.EXPORT_TO: lambda value: annotations.export_to(value, ".")
 }
@@ -30,6 +31,8 @@ _SERVICE_GRAMMAR: Final[dict[str, Callable[[str], object]]] = {
     labels.OPAQUE_PORTS: annotations.port_ranges,
     labels.REQUEST_TIMEOUT: annotations.timeout_s,
     labels.BACKEND_TIMEOUT: annotations.timeout_s,
+    labels.RATE_LIMIT: annotations.rate,
+    labels.RATE_BURST: annotations.burst,
     **_NAMESPACE_GRAMMAR,
 }
 
@@ -76,7 +79,7 @@ def _annotation_problems(metadata: Metadata, grammar: dict[str, Callable[[str], 
                 yield Problem(path=path, message=f"{exc}; the annotation is not counted")
         elif key.startswith(_NOT_YET):
             yield Problem(path=path, message=f"{key} has no effect yet in this release", warning=True)
-        elif key.startswith(f"{labels.GROUP}/") and key != labels.MESH_LABEL:
+        elif key.startswith(_OURS) and key != labels.MESH_LABEL:
             remedy = _nearest(key, grammar)
             yield Problem(path=path, message=f"{key} is no annotation of ours here", remedy=remedy, warning=True)
 
@@ -91,6 +94,9 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 def service_problems(service: Service) -> Iterator[Problem]:
     """Yield what is wrong with a Service as far as the mesh depends on it."""
     yield from _annotation_problems(service.metadata, _SERVICE_GRAMMAR)
+    if labels.RATE_BURST in service.metadata.annotations and labels.RATE_LIMIT not in service.metadata.annotations:
+        path = f"$.metadata.annotations[{labels.RATE_BURST!r}]"
+        yield Problem(path=path, message=f"it has no effect without {labels.RATE_LIMIT}", warning=True)
     seen: set[tuple[str, int]] = set()
     names: set[str] = set()
     for index, port in enumerate(service.spec.ports):

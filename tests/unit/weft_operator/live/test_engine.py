@@ -78,6 +78,12 @@ VARIANTS: list[list[o.Doc]] = [
         o.service("web", {"port": 80, "targetPort": "http", "name": "tcp"}, {"port": 81, "name": "http"}),
         o.service("web", {"port": 80, "name": "http"}, annotations={"weft.dev/exportTo": "other"}),
         o.service("web", {"port": 80, "name": "http"}, addresses=[]),
+        o.service("web", {"port": 80, "name": "http"}, annotations={"ratelimit.weft.dev/requestsPerSecond": "3"}),
+        o.service(
+            "web",
+            {"port": 80, "targetPort": "http", "name": "http"},
+            annotations={"ratelimit.weft.dev/requestsPerSecond": "4", "ratelimit.weft.dev/burst": "9"},
+        ),
         o.service("web", {"port": 80}, spec={"type": "ExternalName"}),
     ],
     [

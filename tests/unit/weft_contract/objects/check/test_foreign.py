@@ -66,7 +66,7 @@ def test_annotations_that_are_not_carried_out_are_warned_of() -> None:
     (problem,) = _found("Service", {"annotations": {"weft.dev/netns": "x"}})
     assert str(problem.remedy).startswith("known here: ")
     assert "weft.dev/opaquePorts" in str(problem.remedy)
-    for key in ("retry.weft.dev/http", "timeout.weft.dev/idle", "ratelimit.weft.dev/burst"):
+    for key in ("retry.weft.dev/http", "timeout.weft.dev/idle"):
         (problem,) = _found("Service", {"annotations": {key: "1"}})
         assert problem.warning
         assert "no effect yet" in problem.message
@@ -79,6 +79,26 @@ def test_timeouts_of_a_service() -> None:
     assert "write it as 10s" in problem.message
     assert not problem.warning
     (problem,) = _found("Pod", {"annotations": {"timeout.weft.dev/request": "10s"}})
+    assert problem.warning, "it belongs on the Service"
+
+
+def test_rate_limits_of_a_service() -> None:
+    rate, burst = "ratelimit.weft.dev/requestsPerSecond", "ratelimit.weft.dev/burst"
+    for value in ("100", "0.5", "10000000"):
+        assert _found("Service", {"annotations": {rate: value, burst: "20"}}) == []
+    for value in ("", "0", "0.0", "-1", "1e3", "many", "10000001", "1/s", "٣"):
+        (problem,) = _found("Service", {"annotations": {rate: value}})
+        assert "write it as 100 or 0.5; the annotation is not counted" in problem.message
+        assert not problem.warning
+    for value in ("", "0", "1.5", "-1", "100000000", "²"):
+        (problem,) = _found("Service", {"annotations": {rate: "1", burst: value}})
+        assert "write it as 20; the annotation is not counted" in problem.message
+    (problem,) = _found("Service", {"annotations": {burst: "20"}})
+    assert problem.message == f"it has no effect without {rate}"
+    (problem,) = _found("Service", {"annotations": {"ratelimit.weft.dev/average": "20"}})
+    assert problem.warning
+    assert rate in str(problem.remedy)
+    (problem,) = _found("Pod", {"annotations": {rate: "20"}})
     assert problem.warning, "it belongs on the Service"
 
 
