@@ -12,8 +12,8 @@ The watch is younger, and goes on while the operator is away, so
   one will get, because nothing else is looked at when it is compiled; it is told to workers until the real one comes.
   Without such a sibling nothing is told, so its traffic is refused and its gate waits: captured, never open.
 
-Whether a pod opted in is known here from its own label, or from its gate: the webhook gave it one because its namespace
-opted in. A gate that has been passed says nothing of the present, though, so such a pod stays in while it is held already and
+Whether a pod opted in is known here from its own label, or from its gate: admission gave it one because its namespace opted
+in. A gate that has been passed says nothing of the present, though, so such a pod stays in while it is held already and
 the configuration has not dropped it. For everything else the configuration has the last word.
 
 The node's addresses, from which probes come, are those of the configuration and those that its network has.
@@ -88,8 +88,8 @@ def members(
         sibling = templates.get(_template(pod))
         if sibling is not None:
             told += (_like(sibling, pod, addresses),)
-        elif config.node and (stranger := _stranger(pod, addresses, config.node.trust_domain)) is not None:
-            untold.append(stranger)
+        elif config.node and (unknown := stranger(pod, addresses, config.node.trust_domain)) is not None:
+            untold.append(unknown)
     entries = _entries(config, told, node_addresses)
     return Members(told=told, untold=tuple(untold), entries=entries, refused=_refused(seen, known))
 
@@ -106,7 +106,7 @@ def _corrected(workloads: Iterable[Workload], seen: NodePods, owners: Mapping[st
             yield workload  # the watch is behind
         elif _lives(pod) and not pod.spec.host_network:
             shown = _own_addresses(pod, owners)
-            if shown or not _addresses(pod):
+            if shown or not pod_addresses(pod):
                 addresses = shown or workload.addresses
                 yield (
                     workload
@@ -134,10 +134,11 @@ def _wants_in(pod: Pod, held: Container[str]) -> bool:
             return enrolled(value)
         except AnnotationError:
             pass  # counts as absent, and is told by the operator
-    return _has_gate(pod) and (not _initialized(pod) or pod.metadata.uid in held)
+    return has_gate(pod) and (not _initialized(pod) or pod.metadata.uid in held)
 
 
-def _has_gate(pod: Pod) -> bool:
+def has_gate(pod: Pod) -> bool:
+    """Whether admission put the gate into a pod."""
     return any(container.name == GATE_CONTAINER for container in pod.spec.init_containers)
 
 
@@ -158,7 +159,8 @@ def _like(sibling: Workload, pod: Pod, addresses: tuple[str, ...]) -> Workload:
     return msgspec.structs.replace(sibling, name=pod.metadata.name, uid=pod.metadata.uid, addresses=addresses)
 
 
-def _stranger(pod: Pod, addresses: tuple[str, ...], trust_domain: str) -> Workload | None:
+def stranger(pod: Pod, addresses: tuple[str, ...], trust_domain: str) -> Workload | None:
+    """Return what a pod's object alone says of it; None: it can have no identity."""
     account = pod.spec.service_account_name or pod.spec.service_account or "default"
     try:
         identity = spiffe_id(trust_domain, pod.metadata.namespace, account)
@@ -203,7 +205,8 @@ def _lives(pod: Pod) -> bool:
     return pod.status.phase not in ENDED
 
 
-def _addresses(pod: Pod) -> tuple[str, ...]:
+def pod_addresses(pod: Pod) -> tuple[str, ...]:
+    """Return a pod's addresses in canonical text."""
     found: dict[str, None] = {}
     for text in (pod.status.pod_ip, *(item.ip for item in pod.status.pod_ips)):
         try:
@@ -218,7 +221,7 @@ def _owners(pods: Iterable[Pod]) -> dict[str, str]:
     owners: dict[str, Pod] = {}
     for pod in pods:
         if _lives(pod) and not pod.spec.host_network:
-            for address in _addresses(pod):
+            for address in pod_addresses(pod):
                 other = owners.get(address)
                 if other is None or _claim(pod) > _claim(other):
                     owners[address] = pod
@@ -230,7 +233,7 @@ def _claim(pod: Pod) -> tuple[bool, float, str]:
 
 
 def _own_addresses(pod: Pod, owners: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(address for address in _addresses(pod) if owners.get(address) == pod.metadata.uid)
+    return tuple(address for address in pod_addresses(pod) if owners.get(address) == pod.metadata.uid)
 
 
 # -- what workers are told ----------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What a node holds of Services while the operator is away, and what that says of who lives at an address.
 
-Pure. Theory. An address gets an identity from what the operator said of it, or from this node's own pods, never from its
-surroundings: that every other endpoint of a Service has one identity proves nothing of a new one.
+Pure. Theory. An address gets an identity from what the operator said of it, from this node's own pods, or from the pod object
+behind it (`stranger`), never from its surroundings: that every other endpoint of a Service has one identity proves nothing of a
+new one.
 
 - An address that any Endpoints or Peers resource has with one identity, and no other, is that of the pod the operator saw
   there. Should another pod have it by now, the tunnel to it fails, because it cannot prove the identity: wrong is refused,
@@ -17,6 +18,8 @@ from ipaddress import ip_address
 
 import msgspec
 
+from weft_agent.degraded.place import Place
+from weft_agent.degraded.stranger import Asked, stranger_there
 from weft_contract.codec import decode_resource
 from weft_contract.problems import ContractError
 from weft_contract.resources import Endpoint, Endpoints, Peers, Service, Workload
@@ -25,17 +28,7 @@ from weft_core.routing import Network, check_network
 from weft_core.text import UncompilableError
 
 KINDS = ("Service/", "Endpoints/", "Peers/")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """An endpoint as a slice shows it."""
-
-    address: str
-    port: int
-    node: str
-    ready: bool
-    """False: it terminates and still serves."""
+NOBODY_ASKED = Asked()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +105,9 @@ def own_pods(node: str, zone: str, workloads: Iterable[Workload]) -> OwnPods:
     return OwnPods(node=node, zone=zone, by_address=found)
 
 
-def endpoint_there(place: Place, known: Endpoint | None, held: Held, own: OwnPods) -> Endpoint | None:
+def endpoint_there(
+    place: Place, known: Endpoint | None, held: Held, own: OwnPods, asked: Asked = NOBODY_ASKED
+) -> Endpoint | None:
     """Return who answers at a place; None: that is not known for certain.
 
     Args:
@@ -120,6 +115,7 @@ def endpoint_there(place: Place, known: Endpoint | None, held: Held, own: OwnPod
         known: what the Service port's held Endpoints say of it.
         held: everything that is held.
         own: this node's pods.
+        asked: pods of other nodes.
     """
     workload = own.by_address.get(place.address)
     here = _own(place, workload, own) if workload is not None else None
@@ -131,7 +127,7 @@ def endpoint_there(place: Place, known: Endpoint | None, held: Held, own: OwnPod
         return here
     if place.node == own.node:
         return None  # the agent sees its own node's pods, and knows none of the mesh there
-    return _claimed(place, held)
+    return _claimed(place, held) or stranger_there(place, asked)
 
 
 def _moved(known: Endpoint, place: Place) -> bool:

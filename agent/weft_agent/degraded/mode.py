@@ -2,9 +2,10 @@
 
 Theory of operation. *Away* means that no session has agreed: one that was opened and ended before the operator had said
 whether it has news does not count. After `degraded_after_s` and a jitter of up to `degraded_jitter_s`, so that the nodes of a
-cluster do not ask at the same moment, the held Services' slices are followed (`slice_watch`) and the overlay is worked out in
-a thread, at most once every `SETTLE_S`. It lies on what workers are told and nowhere else: ledger and snapshot keep the
-operator's word. An operator that agrees, or sends something, ends it at once: its word holds, unmixed.
+cluster do not ask at the same moment, the held Services' slices are followed (`slice_watch`), the pods behind endpoints that
+nobody has told of are asked for (`pod_lookup`), and the overlay is worked out in a thread, at most once every `SETTLE_S`. It lies
+on what workers are told and nowhere else: ledger and snapshot keep the operator's word. An operator that agrees, or sends
+something, ends it at once: its word holds, unmixed.
 
 What is held may change without an operator (workers refused a resource, a pod of this node came): the overlay is worked out
 anew from what is held then.
@@ -21,8 +22,11 @@ from weft_agent.control.config_source import Config
 from weft_agent.control.desired import Entries
 from weft_agent.degraded.held import Held, own_pods, read_held
 from weft_agent.degraded.overlay import Overlay, work_out
+from weft_agent.degraded.pod_lookup import PodLookup
 from weft_agent.degraded.slice_watch import SliceWatch
+from weft_agent.degraded.stranger import Asked
 from weft_agent.kubernetes import Account
+from weft_agent.kubernetes.list_watch import Reason
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_contract.limits import Limits
@@ -73,6 +77,7 @@ class DegradedEndpoints:
         self._workloads: tuple[Workload, ...] = ()
         self._overlay = NOTHING
         self._watch: SliceWatch | None = None
+        self._lookup: PodLookup | None = None
         self._state(NOTHING)
 
     # -- what others say and ask ----------------------------------------------------------------------------------
@@ -126,8 +131,10 @@ class DegradedEndpoints:
         """Say what is not as good as with an operator."""
         if self._watch is not None and self._watch.trouble:
             yield f"endpoints are not watched while the operator is away: {self._watch.trouble}"
+        if self._lookup is not None and self._lookup.trouble:
+            yield f"pods of other nodes cannot be asked for while the operator is away: {self._lookup.trouble}"
         if self._overlay.unknown:
-            yield f"{self._overlay.unknown} new endpoints get no traffic until the operator says whose they are"
+            yield f"{self._overlay.unknown} new endpoints get no traffic: it is not certain whose they are"
 
     def status(self) -> dict[str, object]:
         """Return what `weft-agent status` shows."""
@@ -171,12 +178,14 @@ class DegradedEndpoints:
                 self._watch = SliceWatch(
                     self._account, held.services, self._changed, self._log, self._metrics, self._rng
                 )
+                self._lookup = PodLookup(self._account, self._changed, self._lookup_failed, self._rng)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch.run)
-                    config = await self._follow(held, config, self._watch)
+                    nursery.start_soon(self._lookup.run)
+                    config = await self._follow(held, config, self._watch, self._lookup)
                     nursery.cancel_scope.cancel()
         finally:
-            self._watch = None
+            self._watch = self._lookup = None
             self._state(self._overlay)
             self._log.info("degraded-endpoints", state="over")
 
@@ -186,7 +195,7 @@ class DegradedEndpoints:
             self._news = trio.Event()
         return self._config
 
-    async def _follow(self, held: Held, config: Config, watch: SliceWatch) -> Config:
+    async def _follow(self, held: Held, config: Config, watch: SliceWatch, lookup: PodLookup) -> Config:
         """Keep the overlay until another configuration is held; return that."""
         self._state(self._overlay)
         self._news.set()
@@ -197,12 +206,14 @@ class DegradedEndpoints:
                 return self._config
             zone = config.node.zone if config.node is not None else ""
             own = own_pods(self._node, zone, self._workloads)
+            asked = Asked(trust_domain=config.node.trust_domain if config.node is not None else "", pods=lookup.pods())
             agreements = self._agreements
-            overlay = await trio.to_thread.run_sync(partial(work_out, held, watch.slices(), own))
+            overlay = await trio.to_thread.run_sync(partial(work_out, held, watch.slices(), own, asked))
             if agreements != self._agreements:
                 return config  # an operator came meanwhile, and what it says holds; this task is about to be cancelled
             if self._config is None or self._config.entries is config.entries:
                 self._lay(overlay)
+                lookup.want(overlay.strangers)
             await trio.sleep(SETTLE_S)
 
     def _lay(self, overlay: Overlay) -> None:
@@ -217,6 +228,10 @@ class DegradedEndpoints:
 
     def _changed(self) -> None:
         self._news.set()
+
+    def _lookup_failed(self, reason: Reason, trouble: str) -> None:
+        self._metrics.add("weft_degraded_watch_errors_total", reason=reason)
+        self._log.debug("degraded-lookup", error=trouble)  # a warning tells it meanwhile
 
     def _state(self, overlay: Overlay) -> None:
         metrics = self._metrics

@@ -15,9 +15,11 @@ from ipaddress import ip_address
 
 import msgspec
 
-from weft_agent.degraded.held import Held, OwnPods, Place, endpoint_order, endpoint_there
+from weft_agent.degraded.held import NOBODY_ASKED, Held, OwnPods, endpoint_order, endpoint_there
+from weft_agent.degraded.place import Place
+from weft_agent.degraded.seen import SeenSlice, TargetReference
+from weft_agent.degraded.stranger import Asked
 from weft_contract.codec import digest, encode
-from weft_contract.objects import EndpointSlice
 from weft_contract.resources import Endpoint, Endpoints, Peers, Resource, Service
 from weft_contract.resources.document import resource_key
 
@@ -38,6 +40,8 @@ class Overlay:
     """Endpoints that are not held and get traffic."""
     unknown: int = 0
     """Endpoints that slices show and that are left out: who answers there is not known for certain."""
+    strangers: frozenset[TargetReference] = frozenset()
+    """Pods behind endpoints that are known by their objects, or could be."""
 
 
 @dataclass(slots=True)
@@ -48,17 +52,21 @@ class _Tally:
     gone: list[Endpoint]
     added: int
     unknown: int
+    strangers: set[TargetReference]
 
 
-def work_out(held: Held, slices: Mapping[str, Sequence[EndpointSlice]], own: OwnPods) -> Overlay:
+def work_out(
+    held: Held, slices: Mapping[str, Sequence[SeenSlice]], own: OwnPods, asked: Asked = NOBODY_ASKED
+) -> Overlay:
     """Return the overlay.
 
     Args:
         held: what the operator said last.
         slices: all of each Service, by `namespace/name`; a Service without any is left as it is.
         own: this node's pods.
+        asked: pods of other nodes, of those that an earlier overlay named as strangers.
     """
-    tallies = list(_tallies(held, slices, own))
+    tallies = list(_tallies(held, slices, own, asked))
     changed: list[Resource] = [each.resource for each in tallies]
     changed += _peers(held, tallies)
     entries = {resource_key(item): _entry(item) for item in changed if not _is_held(held, item)}
@@ -69,6 +77,7 @@ def work_out(held: Held, slices: Mapping[str, Sequence[EndpointSlice]], own: Own
         gone=sum(len(each.gone) for each in tallies),
         added=sum(each.added for each in tallies),
         unknown=sum(each.unknown for each in tallies),
+        strangers=frozenset(target for each in tallies for target in each.strangers),
     )
 
 
@@ -81,20 +90,23 @@ def _is_held(held: Held, item: Resource) -> bool:
     return isinstance(item, Endpoints) and held.endpoints[resource_key(item)] == item
 
 
-def _tallies(held: Held, slices: Mapping[str, Sequence[EndpointSlice]], own: OwnPods) -> Iterator[_Tally]:
+def _tallies(held: Held, slices: Mapping[str, Sequence[SeenSlice]], own: OwnPods, asked: Asked) -> Iterator[_Tally]:
     for resource in held.endpoints.values():
         key = f"{resource.namespace}/{resource.service}"
         service = held.services.get(key)
         if service is not None and slices.get(key):
-            yield _tally(resource, _shown(service, resource.port, slices[key]), held, own)
+            yield _tally(resource, _shown(service, resource.port, slices[key]), held, own, asked)
 
 
-def _tally(resource: Endpoints, shown: Iterable[Place], held: Held, own: OwnPods) -> _Tally:
+def _tally(resource: Endpoints, shown: Iterable[Place], held: Held, own: OwnPods, asked: Asked) -> _Tally:
     known = {(item.address, item.port): item for item in resource.endpoints}
     found: dict[tuple[str, int], Endpoint] = {}
     unknown = 0
+    strangers: set[TargetReference] = set()
     for place in shown:
-        endpoint = endpoint_there(place, known.get((place.address, place.port)), held, own)
+        endpoint = endpoint_there(place, known.get((place.address, place.port)), held, own, asked)
+        if place.pod is not None and place.node != own.node and (endpoint is None or place.pod.uid in asked.pods):
+            strangers.add(place.pod)
         if endpoint is None:
             unknown += 1
         else:
@@ -105,10 +117,11 @@ def _tally(resource: Endpoints, shown: Iterable[Place], held: Held, own: OwnPods
         gone=[item for place, item in known.items() if place not in found],
         added=len(found.keys() - known.keys()),
         unknown=unknown,
+        strangers=strangers,
     )
 
 
-def _shown(service: Service, port: int, slices: Iterable[EndpointSlice]) -> Iterable[Place]:
+def _shown(service: Service, port: int, slices: Iterable[SeenSlice]) -> Iterable[Place]:
     """Return the usable places behind a Service port; one that is ready in any slice is ready."""
     name = next((item.name for item in service.ports if item.port == port), None)
     found: dict[tuple[str, int], Place] = {}
@@ -125,12 +138,14 @@ def _shown(service: Service, port: int, slices: Iterable[EndpointSlice]) -> Iter
     return found.values()
 
 
-def _places(item: EndpointSlice, number: int) -> Iterator[Place]:
+def _places(item: SeenSlice, number: int) -> Iterator[Place]:
     for entry in item.endpoints:
         usable = entry.conditions.usable
         address = _canonical(entry.addresses[0]) if entry.addresses else None
         if address is not None and usable is not None:
-            yield Place(address=address, port=number, node=entry.node_name, ready=usable)
+            yield Place(
+                address=address, port=number, node=entry.node_name, ready=usable, zone=entry.zone, pod=entry.pod
+            )
 
 
 def _canonical(text: str) -> str | None:

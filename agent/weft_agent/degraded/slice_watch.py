@@ -13,13 +13,13 @@ from typing import Final
 
 import trio
 
+from weft_agent.degraded.seen import SeenSlice
 from weft_agent.kubernetes.account import Account
 from weft_agent.kubernetes.event import Change
 from weft_agent.kubernetes.list_watch import ListWatch, Reason
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_contract.labels import SLICE_SERVICE_LABEL
-from weft_contract.objects import EndpointSlice
 
 PATH: Final = "/apis/discovery.k8s.io/v1/endpointslices"
 CHUNK_BYTES: Final = 4096
@@ -66,9 +66,9 @@ class SliceWatch:
         """Whether all are watched."""
         return all(chunk.is_open for chunk in self._chunks)
 
-    def slices(self) -> Mapping[str, Sequence[EndpointSlice]]:
+    def slices(self) -> Mapping[str, Sequence[SeenSlice]]:
         """Return what was shown, by Service; one without slices is not in it."""
-        found: dict[str, list[EndpointSlice]] = {}
+        found: dict[str, list[SeenSlice]] = {}
         for item in (item for chunk in self._chunks for item in chunk.present.values()):
             found.setdefault(service_of(item), []).append(item)
         return found
@@ -81,12 +81,12 @@ class SliceWatch:
 
     async def _follow(self, chunk: "_Chunk") -> None:
         selector = {"labelSelector": f"{SLICE_SERVICE_LABEL} in ({','.join(chunk.names)})"}
-        watch = ListWatch(self._account, PATH, selector, EndpointSlice, chunk, self._rng, from_cache=True)
+        watch = ListWatch(self._account, PATH, selector, SeenSlice, chunk, self._rng, from_cache=True)
         await watch.run()
 
     # -- what chunks say ------------------------------------------------------------------------------------------
 
-    def wanted(self, item: EndpointSlice) -> bool:
+    def wanted(self, item: SeenSlice) -> bool:
         """Whether a slice is one of ours."""
         return service_of(item) in self._services
 
@@ -114,16 +114,16 @@ class _Chunk:
 
     def __init__(self, watch: SliceWatch, names: Sequence[str]) -> None:
         self.names = names
-        self.present: dict[str, EndpointSlice] = {}
+        self.present: dict[str, SeenSlice] = {}
         self.trouble = ""
         self.is_open = False
         self._watch = watch
 
-    def replace(self, items: Sequence[EndpointSlice]) -> None:
+    def replace(self, items: Sequence[SeenSlice]) -> None:
         self.present = {item.metadata.key: item for item in items if self._watch.wanted(item)}
         self._watch.news()
 
-    def change(self, kind: Change, item: EndpointSlice) -> None:
+    def change(self, kind: Change, item: SeenSlice) -> None:
         before = self.present.get(item.metadata.key)
         if kind != "DELETED" and self._watch.wanted(item):
             self.present[item.metadata.key] = item
@@ -145,7 +145,7 @@ class _Chunk:
         self._watch.failed(reason, trouble, new=new)
 
 
-def service_of(item: EndpointSlice) -> str:
+def service_of(item: SeenSlice) -> str:
     """Return the key of the Service that a slice belongs to."""
     return f"{item.metadata.namespace}/{item.metadata.labels.get(SLICE_SERVICE_LABEL, '')}"
 

@@ -184,10 +184,7 @@ class ListWatch(Generic[T]):
     def _decode(self, raw: msgspec.Raw) -> T | None:
         """Return an object; one that cannot be read is told, and the others are read all the same."""
         try:
-            try:
-                return msgspec.json.decode(raw, type=self._type)
-            except msgspec.ValidationError:
-                return msgspec.convert(_without_nulls(msgspec.json.decode(raw)), self._type)
+            return read_object(raw, self._type)
         except msgspec.MsgspecError as exc:
             self._mirror.failed("object", str(exc))
             return None
@@ -200,6 +197,18 @@ class ListWatch(Generic[T]):
                 return f"let the agent's service account get, list and watch {self._path.rpartition('/')[2]}"
             case _:
                 return "see the API server's log"
+
+
+def read_object(data: bytes | msgspec.Raw, python_type: type[T]) -> T:
+    """Return an object of the API server.
+
+    Raises:
+        MsgspecError: it is none of this type.
+    """
+    try:
+        return msgspec.json.decode(data, type=python_type)
+    except msgspec.ValidationError:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), python_type)
 
 
 def _without_nulls(value: object) -> object:

@@ -16,8 +16,9 @@ from weft_agent.degraded import DegradedEndpoints, mode
 from weft_agent.telemetry.log import Log
 from weft_agent.telemetry.metrics import Metrics
 from weft_contract.codec import decode_resource, digest, encode
+from weft_contract.gate import GATE_CONTAINER
 from weft_contract.limits import DEFAULT_LIMITS
-from weft_contract.resources import Endpoint, Endpoints, Resource, Service, ServicePort
+from weft_contract.resources import Endpoint, Endpoints, Node, Resource, Service, ServicePort
 from weft_contract.resources.document import resource_key
 from weft_testing.stub_api_server import (
     Asked,
@@ -49,7 +50,8 @@ def config(*addresses: str) -> Config:
         Service(namespace="shop", name="web", ports=(ServicePort(port=80),)),
         Endpoints(namespace="shop", service="web", port=80, endpoints=found),
     )
-    return Config(digest="", origin="operator", node=None, workloads=(), bundles=(), entries=entries)
+    node = Node(name="n1", trust_domain="cluster.local")
+    return Config(digest="", origin="operator", node=node, workloads=(), bundles=(), entries=entries)
 
 
 def endpoint_slice(*addresses: str, version: str = "1", namespace: str = "shop") -> dict[str, Any]:
@@ -139,6 +141,86 @@ async def test_fresh_endpoints_are_told_and_every_change_of_them(rig: Rig) -> No
         assert rig.told == 2
 
 
+def pod_of(address: str, uid: str = "u77") -> dict[str, Any]:
+    return {
+        "metadata": {"name": "web-77", "namespace": "shop", "uid": uid},
+        "spec": {"nodeName": "n2", "serviceAccountName": "web", "initContainers": [{"name": GATE_CONTAINER}]},
+        "status": {"podIP": address},
+    }
+
+
+def slice_with_a_new_pod() -> dict[str, Any]:
+    shown = endpoint_slice("10.0.0.1", "10.0.0.2", "10.0.0.77")
+    shown["endpoints"][2]["targetRef"] = {"kind": "Pod", "namespace": "shop", "name": "web-77", "uid": "u77"}
+    return shown
+
+
+async def test_a_pod_that_is_new_on_another_node_is_asked_for_by_name_once(rig: Rig) -> None:
+    async def answer(asked: Asked, stream: Stream) -> None:
+        if asked.watches:
+            await begin(stream)
+            await trio.sleep_forever()
+        elif asked.path == "/api/v1/namespaces/shop/pods/web-77":
+            await reply(stream, pod_of("10.0.0.77"))
+        else:
+            await listing(stream, slice_with_a_new_pod())
+
+    rig.answer = answer
+    async with rig.running():
+        await until(lambda: rig.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.77"])
+        assert (rig.counted("added"), rig.counted("unknown")) == (1, 0)
+        assert not list(rig.mode.warnings())
+        rig.mode.agreed()
+        assert rig.addresses == ["10.0.0.1", "10.0.0.2"]
+        assert [each.path for each in rig.asked if "/pods/" in each.path] == ["/api/v1/namespaces/shop/pods/web-77"]
+
+
+async def test_a_pod_that_cannot_be_asked_for_stays_unknown_and_is_asked_for_again(rig: Rig) -> None:
+    tries = 0
+
+    async def answer(asked: Asked, stream: Stream) -> None:
+        nonlocal tries
+        if asked.watches:
+            await begin(stream)
+            await trio.sleep_forever()
+        elif "/pods/" not in asked.path:
+            await listing(stream, slice_with_a_new_pod())
+        elif (tries := tries + 1) < 3:
+            await reply(stream, failure(403, "because"), 403)
+        else:
+            await reply(stream, pod_of("10.0.0.77"))
+
+    rig.answer = answer
+    async with rig.running():
+        await until(lambda: any("cannot be asked for" in text and "because" in text for text in rig.mode.warnings()))
+        assert rig.addresses == ["10.0.0.1", "10.0.0.2"]
+        await until(lambda: rig.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.77"])
+        assert tries == 3
+        assert rig.metrics.get("weft_degraded_watch_errors_total", reason="refused") == 2
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["gone", "another of its name"])
+async def test_a_pod_that_is_not_there_any_more_is_nobody_and_not_asked_for_again(rig: Rig, gone: bool) -> None:
+    async def answer(asked: Asked, stream: Stream) -> None:
+        if asked.watches:
+            await begin(stream)
+            await trio.sleep_forever()
+        elif "/pods/" not in asked.path:
+            await listing(stream, slice_with_a_new_pod())
+        elif gone:
+            await reply(stream, failure(404, "not found"), 404)
+        else:
+            await reply(stream, pod_of("10.0.0.77", uid="u78"))
+
+    rig.answer = answer
+    async with rig.running():
+        await until(lambda: len(rig.asked) == 3 and rig.counted("unknown") == 1)
+        rig.mode.sees([])
+        await trio.sleep(0.2)
+        assert len(rig.asked) == 3
+        assert rig.addresses == ["10.0.0.1", "10.0.0.2"]
+
+
 async def test_nothing_is_asked_while_an_operator_agrees_or_was_there_a_moment_ago(rig: Rig) -> None:
     rig.answer = one_is_gone
     async with rig.running(after_s=0.1):
@@ -214,5 +296,4 @@ async def test_an_api_server_that_goes_away_leaves_what_it_told_last(rig: Rig) -
 
     rig.answer = answer
     async with rig.running():
-        await until(lambda: any("broke off" in text for text in rig.mode.warnings()))
-        assert rig.addresses == ["10.0.0.1"]
+        await until(lambda: any("broke off" in text for text in rig.mode.warnings()) and rig.addresses == ["10.0.0.1"])

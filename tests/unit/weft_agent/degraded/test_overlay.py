@@ -8,15 +8,18 @@ from hypothesis import strategies as st
 
 from weft_agent.degraded.held import Held, OwnPods, own_pods, read_held
 from weft_agent.degraded.overlay import Overlay, work_out
+from weft_agent.degraded.seen import SeenSlice, TargetReference
+from weft_agent.degraded.stranger import Asked
 from weft_contract.codec import decode_resource, digest, encode
-from weft_contract.objects import EndpointSlice
+from weft_contract.gate import GATE_CONTAINER
+from weft_contract.objects import Pod
 from weft_contract.resources import Endpoint, Endpoints, Peers, Resource, Service, ServicePort
 from weft_contract.resources.document import resource_key
 from weft_contract.resources.workload import Capture, Workload
 
 WEB = "spiffe://cluster.local/ns/shop/sa/web"
 OTHER = "spiffe://cluster.local/ns/shop/sa/other"
-Slices = Mapping[str, Sequence[EndpointSlice]]
+Slices = Mapping[str, Sequence[SeenSlice]]
 
 
 def service(name: str = "web", port_name: str = "") -> Service:
@@ -35,7 +38,7 @@ def held(*resources: Resource) -> Held:
     return read_held({resource_key(item): (digest(encode(item)), encode(item)) for item in resources})
 
 
-def shown(*entries: dict[str, object], name: str = "web", port_name: str = "", port: int = 8080) -> EndpointSlice:
+def shown(*entries: dict[str, object], name: str = "web", port_name: str = "", port: int = 8080) -> SeenSlice:
     return msgspec.convert(
         {
             "metadata": {
@@ -44,7 +47,7 @@ def shown(*entries: dict[str, object], name: str = "web", port_name: str = "", p
             "endpoints": list(entries),
             "ports": [{"name": port_name, "port": port, "protocol": "TCP"}],
         },
-        EndpointSlice,
+        SeenSlice,
     )  # fmt: skip
 
 
@@ -122,6 +125,31 @@ def test_a_new_address_is_left_out_however_alike_its_siblings_are() -> None:
     slices = {"shop/web": [shown(entry("10.0.0.1"), entry("10.0.0.2"), entry("10.0.0.3"))]}
     overlay = work_out(base, slices, nobody())
     assert (overlay.entries, overlay.unknown) == ({}, 1)
+
+
+def test_a_new_address_is_used_once_the_pod_behind_it_is_known_and_asked_for_until_nobody_shows_it() -> None:
+    base = held(service(), behind(at("10.0.0.1")))
+    target = TargetReference(kind="Pod", namespace="shop", name="web-9", uid="u9")
+    new = {**entry("10.0.0.3"), "targetRef": msgspec.to_builtins(target), "zone": "z"}
+    slices = {"shop/web": [shown(entry("10.0.0.1"), new)]}
+    overlay = work_out(base, slices, nobody())
+    assert (overlay.entries, overlay.unknown, overlay.strangers) == ({}, 1, frozenset({target}))
+    body = {
+        "metadata": {"name": "web-9", "namespace": "shop", "uid": "u9"},
+        "spec": {"nodeName": "n2", "serviceAccountName": "web", "initContainers": [{"name": GATE_CONTAINER}]},
+        "status": {"podIP": "10.0.0.3"},
+    }
+    asked = Asked(trust_domain="cluster.local", pods={"u9": msgspec.convert(body, Pod)})
+    overlay = work_out(base, slices, nobody(), asked)
+    assert endpoints_of(overlay, base) == (at("10.0.0.1"), at("10.0.0.3", workload="shop/web-9"))
+    assert (overlay.added, overlay.unknown, overlay.strangers) == (1, 0, frozenset({target}))
+    assert not work_out(base, {"shop/web": [shown(entry("10.0.0.1"))]}, nobody(), asked).strangers
+
+
+def test_pods_of_this_node_are_not_asked_for() -> None:
+    target = {"kind": "Pod", "namespace": "shop", "name": "web-9", "uid": "u9"}
+    slices = {"shop/web": [shown({**entry("10.0.0.3", node="n1"), "targetRef": target})]}
+    assert not work_out(held(service(), behind(at("10.0.0.1"))), slices, nobody()).strangers
 
 
 def test_an_address_that_was_a_peer_is_used_with_its_identity() -> None:
@@ -223,7 +251,7 @@ def test_nobody_gets_an_identity_that_was_not_known_and_nobody_loses_one(
     first: list[Endpoint],
     second: list[Endpoint],
     peers: list[Endpoint],
-    slices: list[EndpointSlice],
+    slices: list[SeenSlice],
     mine: OwnPods,
 ) -> None:
     any_port = tuple(msgspec.structs.replace(item, port=0) for item in peers)
@@ -250,5 +278,5 @@ def test_nobody_gets_an_identity_that_was_not_known_and_nobody_loses_one(
     assert set(overlay.entries) <= {"Endpoints/shop/web:80", "Peers/shop"}
 
 
-def _usable(item: EndpointSlice) -> list[str]:
+def _usable(item: SeenSlice) -> list[str]:
     return [each.addresses[0] for each in item.endpoints if each.conditions.usable is not None]
