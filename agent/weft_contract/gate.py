@@ -13,7 +13,7 @@ This module is imported by the gate itself, which starts without site packages: 
 from typing import Final
 
 GATE_CONTAINER: Final = "weft-gate"
-"""Name of the init container; a pod of the mesh without it was created while the webhook was away."""
+"""Name of the init container; a pod of the mesh without it was created while what puts it in was away."""
 GATE_COMMAND: Final = ("weft-agent", "gate")
 """What it runs; the agent's own image has it."""
 POD_UID_VARIABLE: Final = "WEFT_POD_UID"

@@ -94,7 +94,9 @@ def test_uninstalled_leaves_no_rule_in_any_namespace_and_traffic_is_plain(shown:
         web = shown.pod_of("web", "shop")
         answer = shown.in_pod(web, "curl", "-sS", "--max-time", "5", "http://api.backend/bar", namespace="shop")
         assert answer.status == 0, answer
-        left = shown.kubectl("get", "mutatingwebhookconfiguration,validatingwebhookconfiguration", "-o=name")
+        kinds = "mutatingadmissionpolicy,mutatingadmissionpolicybinding"
+        kinds += ",mutatingwebhookconfiguration,validatingwebhookconfiguration"
+        left = shown.kubectl("get", kinds, "-o=name")
         assert "weft" not in left
     finally:
         install_weft(shown.helm)

@@ -13,7 +13,7 @@ import yaml
 from weft_agent.control.check import CAPABILITIES
 from weft_agent.telemetry.families import FAMILIES
 from weft_contract import labels, ports, stream
-from weft_operator.webhooks import MUTATE_PATH, VALIDATE_PATH
+from weft_operator.webhooks import MUTATE_PATH, VALIDATE_PATH, GateSettings, gate_container
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "manifests" / "charts"
@@ -100,7 +100,18 @@ def test_ports_names_and_paths_are_the_contracts() -> None:
     assert f"path: {MUTATE_PATH}," in template("webhooks/gate.yaml")
     assert f"path: {VALIDATE_PATH}," in template("webhooks/objects.yaml")
     assert f'server_hostname="{stream.SERVER_NAME}"' in template("tests/connection.yaml")
-    assert f"key: {labels.MESH_LABEL}, operator: In, values: [{labels.MESH_ENABLED}]" in template("webhooks/gate.yaml")
+    assert f"key: {labels.MESH_LABEL}, operator: In, values: [{labels.MESH_ENABLED}]" in template("webhooks/_gate.tpl")
+
+
+def test_the_gate_of_the_policy_is_that_of_the_webhook() -> None:
+    written = yaml.safe_load((WEFT / "files" / "gate.yaml").read_text())
+    made = gate_container(GateSettings(image="i"))
+    assert {**written, "image": "i", "imagePullPolicy": "IfNotPresent"} == made
+    policy, operator = template("webhooks/_gate.tpl"), template("operator/deployment.yaml")
+    image = 'include "weft.image" (dict "root" . "image" .Values.agent.image)'
+    for text in (policy, operator):
+        assert image in text
+        assert ".Values.agent.image.pullPolicy" in text
 
 
 def test_the_agent_has_the_capabilities_that_it_checks_for() -> None:

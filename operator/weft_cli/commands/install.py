@@ -44,8 +44,9 @@ def install(  # one parameter for each option, as click wants it
 ) -> None:
     """Print everything that installing Weft applies to a cluster: `weft install --dry-run | kubectl diff -f -`.
 
-    Needs helm (3 or 4) and the charts, no cluster. Installing itself is helm's: it keeps what is needed to upgrade and to
-    roll back.
+    Needs helm (3 or 4) and the charts, no cluster; so say `--set webhooks.gate.by=Policy` for a cluster that has
+    MutatingAdmissionPolicy, which helm finds out by itself when it installs. Installing itself is helm's: it keeps what is
+    needed to upgrade and to roll back.
     """
     places = _charts(charts)
     own = [*(f"--values={file}" for file in values), *(f"--set={setting}" for setting in settings)]

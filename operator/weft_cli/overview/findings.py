@@ -11,7 +11,9 @@ from typing import Final, Literal
 from weft_cli.cluster.objects import custom_collections
 from weft_cli.cluster.session import Body, Session
 from weft_cli.overview.facts import Facts
-from weft_cli.overview.nodes import Shape, node_states, operator_states
+from weft_cli.overview.finding import Finding
+from weft_cli.overview.gate import gate_before, gate_now, gate_resources
+from weft_cli.overview.nodes import node_states, operator_states
 from weft_cli.overview.objects import troubled
 from weft_contract.labels import GATEWAY_GROUP, GROUP
 from weft_operator.access import ApiError
@@ -29,17 +31,8 @@ _NEEDED: Final = (
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
     ("", "namespaces"),
 )
-"""What an installation creates outside its namespace."""
+"""What an installation creates outside its namespace, everywhere."""
 _FOREIGN: Final = {"istio.io": "Istio", "linkerd.io": "Linkerd", "kuma.io": "Kuma"}
-
-
-class Finding(Shape, frozen=True, kw_only=True):
-    """One thing that was looked at."""
-
-    subject: str
-    result: Literal["ok", "warning", "error"]
-    message: str
-    remedy: str = ""
 
 
 def before_installation(session: Session) -> Iterator[Finding]:
@@ -47,7 +40,8 @@ def before_installation(session: Session) -> Iterator[Finding]:
     yield _version(str(session.get("/version").get("gitVersion", "")))
     yield from _nodes(session)
     yield _gateway_api(session)
-    yield from (_may_create(session, group, resource) for group, resource in _NEEDED)
+    yield gate_before(session)
+    yield from (_may_create(session, group, resource) for group, resource in (*_NEEDED, *gate_resources(session)))
     yield from _other_meshes(session)
 
 
@@ -57,6 +51,7 @@ def of_installation(session: Session, facts: Facts) -> Iterator[Finding]:
     yield from _crds(session)
     yield _gateway_api(session)
     yield from _parts(facts)
+    yield gate_now(session)
     yield from _objects(facts)
     for text in facts.missing:
         yield Finding(

@@ -12,7 +12,7 @@ from weft_operator.compile.members import ENDED, Member, member_of, wants_in
 from weft_operator.conditions import Notice
 
 _NO_GATE: Final = (
-    "created without the capture gate (the webhook was away, or did not apply to it): it may have spoken before it was "
+    "created without the capture gate (what puts it in was away, or did not apply to it): it may have spoken before it was "
     "captured; delete it, so that it is made anew with the gate"
 )
 

@@ -4,6 +4,9 @@ Theory: the gate has to be the *first* init container, or one before it would sp
 webhook pushed back is moved to the front again (`reinvocationPolicy: IfNeeded`), and one that a pod brings along under our
 name is replaced: a pod cannot opt out by a gate of its own making. Applying the patch twice changes nothing.
 
+Where the API server puts the gate in by itself, the chart's `templates/webhooks/gate-policy.yaml` says all this in CEL, of the
+container in its `files/gate.yaml`; tests hold the two against this module.
+
 The container asks for nothing: no privilege, no token, a read-only root, so that it runs under the `restricted` Pod Security
 Standard. Its limits count for the pod only while it runs.
 
@@ -20,6 +23,8 @@ from weft_operator.webhooks.review import Patch, mapping
 _PATH: Final = "/spec/initContainers"
 NOBODY: Final = 65532
 """User and group of the gate; the number of distroless images' `nonroot`."""
+CREDENTIALS: Final = "/var/run/secrets/"
+"""Where tokens are mounted into every container."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,5 +93,26 @@ def gate_patch(pod: Mapping[str, object], settings: GateSettings) -> Patch:
 
 
 def _is_gate(container: Mapping[str, object], gate: Mapping[str, object]) -> bool:
-    """Whether a container is the gate; mounts that other webhooks gave to every container do not matter."""
-    return all(container.get(key) == value for key, value in gate.items()) and not container.get("restartPolicy")
+    """Whether a container is the gate and nothing more: no arguments, no further environment, no file put over its program.
+
+    What other admission gives to every container makes no other gate of it: mounts of credentials, and resources beside ours.
+    """
+    if container.keys() - gate.keys() - {"volumeMounts"}:
+        return False
+    same = all(container.get(key) == value for key, value in gate.items() if key != "resources")
+    return same and _has_resources(container, gate) and all(map(_is_of_credentials, _items(container, "volumeMounts")))
+
+
+def _has_resources(container: Mapping[str, object], gate: Mapping[str, object]) -> bool:
+    has, needs = mapping(container.get("resources")), mapping(gate["resources"])
+    return all(mapping(needs[part]).items() <= mapping(has.get(part)).items() for part in needs)
+
+
+def _is_of_credentials(mount: object) -> bool:
+    path = str(mapping(mount).get("mountPath", ""))
+    return path.startswith(CREDENTIALS) and ".." not in path
+
+
+def _items(container: Mapping[str, object], key: str) -> Sequence[object]:
+    value = container.get(key)
+    return value if isinstance(value, list) else ()

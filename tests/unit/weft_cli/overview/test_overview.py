@@ -9,7 +9,8 @@ from weft_cli.cluster.metrics import Sample, read_samples
 from weft_cli.cluster.objects import Fetched, document
 from weft_cli.cluster.session import Session
 from weft_cli.overview.facts import Facts, gather
-from weft_cli.overview.findings import Finding, before_installation, of_installation
+from weft_cli.overview.finding import Finding
+from weft_cli.overview.findings import before_installation, of_installation
 from weft_cli.overview.nodes import node_states, operator_states
 from weft_cli.overview.objects import troubled
 from weft_operator.access import ApiError, NotFoundError
@@ -178,7 +179,9 @@ def node(**about: str) -> dict[str, Any]:
 def test_a_cluster_before_installation() -> None:
     good = node(operatingSystem="linux", kernelVersion="6.1.0-13-amd64")
     findings = list(before_installation(session(**{"/api/v1/nodes": good})))
-    assert results(findings) == {"Kubernetes": "ok", "nodes": "ok", "Gateway API": "warning", "rights": "ok"}
+    assert results(findings) == {
+        "Kubernetes": "ok", "nodes": "ok", "Gateway API": "warning", "capture gate": "ok", "rights": "ok",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ def test_a_gate_of_one_s_own_making_is_replaced() -> None:
         {"name": GATE_CONTAINER, "image": "busybox", "command": ["true"]},
         {**GATE, "command": ["true"]},
         {**GATE, "restartPolicy": "Always"},
+        {**GATE, "args": ["--help"]},
+        {**GATE, "envFrom": [{"configMapRef": {"name": "mine"}}]},
+        {**GATE, "resources": {"limits": {"memory": "1Mi"}}},
+        {**GATE, "volumeMounts": [{"name": "mine", "mountPath": "/usr/bin"}]},
+        {**GATE, "volumeMounts": [{"name": "mine", "mountPath": "/var/run/secrets/../../../usr/bin"}]},
     ]
     for own in owns:
         before = with_init(own, {"name": "b"})
@@ -93,6 +98,13 @@ def test_a_gate_of_one_s_own_making_is_replaced() -> None:
 def test_mounts_that_others_gave_to_every_container_stay() -> None:
     mounted = {**GATE, "volumeMounts": [{"name": "token", "mountPath": "/var/run/secrets/x"}]}
     assert gate_patch(with_init(mounted), SETTINGS) == ()
+
+
+def test_resources_that_others_gave_to_every_container_stay() -> None:
+    resources = GATE["resources"]
+    assert isinstance(resources, dict)
+    more = {part: {**quantities, "ephemeral-storage": "1Gi"} for part, quantities in resources.items()}
+    assert gate_patch(with_init({**GATE, "resources": more}), SETTINGS) == ()
 
 
 def test_a_new_image_replaces_the_old_gate() -> None:
