@@ -10,18 +10,20 @@ import yaml
 
 from weft_testing.cluster.api import MERGE, Object
 from weft_testing.cluster.control_plane import ControlPlane
+from weft_testing.cluster.operator_process import definitions
 from weft_testing.lab import REPOSITORY, Ran, run_weft
 
 pytestmark = [pytest.mark.cluster]
-
-CRDS = REPOSITORY / "manifests" / "crds"
 
 
 @pytest.fixture(scope="module")
 def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """The control plane with our CRDs and two pods that run on a node that exists as an object alone."""
-    control_plane.kubectl("apply", "--server-side", f"--filename={CRDS}")
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", f"--filename={CRDS}")
+    with definitions(control_plane.kubectl):
+        yield from _with_objects(control_plane)
+
+
+def _with_objects(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     api = control_plane.api
     about = {"operatingSystem": "linux", "kernelVersion": "6.1.0"}
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cli-node"}}

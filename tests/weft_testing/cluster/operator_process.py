@@ -194,18 +194,27 @@ def _rule(
 
 
 @contextmanager
-def mesh_kinds(kubectl: Kubectl) -> Iterator[None]:
-    """Install our kinds and the namespace of the mesh; take everything away again, and wait until it is gone."""
+def definitions(kubectl: Kubectl) -> Iterator[None]:
+    """Install our kinds; take them away again with all their objects, for the next module may bring them by its charts."""
     kubectl("apply", "--server-side", f"--filename={CRDS}")
     kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     try:
         yield
     finally:
-        for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
-            kubectl("delete", kind, "weft", "--ignore-not-found")
         kubectl("delete", f"--filename={CRDS}", "--ignore-not-found")
-        kubectl("delete", "namespace", NAMESPACE)
+
+
+@contextmanager
+def mesh_kinds(kubectl: Kubectl) -> Iterator[None]:
+    """Install our kinds and the namespace of the mesh; take everything away again, and wait until it is gone."""
+    with definitions(kubectl):
+        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        try:
+            yield
+        finally:
+            for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations"):
+                kubectl("delete", kind, "weft", "--ignore-not-found")
+            kubectl("delete", "namespace", NAMESPACE)
 
 
 def token_kubeconfig(directory: Path, control_plane: ControlPlane, account: str) -> Path:
@@ -223,6 +232,7 @@ __all__ = [
     "NAMESPACE",
     "PATIENCE_S",
     "OperatorProcess",
+    "definitions",
     "mesh_kinds",
     "token_kubeconfig",
     "webhook_configurations",

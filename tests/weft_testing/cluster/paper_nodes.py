@@ -16,7 +16,7 @@ from weft_contract.stream import TOKEN_AUDIENCE
 from weft_testing.agent_process import AgentProcess, until
 from weft_testing.cluster.api import Api, Kubectl, Object
 from weft_testing.cluster.control_plane import ControlPlane
-from weft_testing.cluster.operator_process import CRDS, NAMESPACE, OperatorProcess
+from weft_testing.cluster.operator_process import NAMESPACE, OperatorProcess, definitions
 from weft_testing.cluster.processes import wait_until
 
 SHOP: Final = "agents-shop"
@@ -146,9 +146,7 @@ class PaperNodes:
     # -- objects ------------------------------------------------------------------------------------------------------
 
     def make_objects(self) -> None:
-        """Install our kinds; make namespaces, nodes, the agents' pods and a member on every node."""
-        self.kubectl("apply", "--server-side", f"--filename={CRDS}")
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
+        """Make namespaces, nodes, the agents' pods and a member on every node."""
         self.kubectl.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP, "labels": {MESH_LABEL: "enabled"}}},
@@ -169,7 +167,7 @@ class PaperNodes:
         self.api.patch(f"{pods}/{name}/status", {"status": status})
 
     def take_objects_away(self) -> None:
-        """Delete what was made but the kinds, and wait: the next module makes namespaces of the same names."""
+        """Delete what was made, and wait: the next module makes namespaces of the same names."""
         for namespace in (NAMESPACE, SHOP):
             self.kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force")
         for node in self.nodes:
@@ -213,9 +211,10 @@ def in_force(agent: AgentProcess, *paths: str) -> bool:
 def paper_nodes(plane: ControlPlane, directory: Path, nodes: Sequence[str]) -> Iterator[PaperNodes]:
     """Make the objects, for whoever starts operators and agents; end and take away everything afterwards."""
     made = PaperNodes(plane, directory, nodes)
-    try:
-        made.make_objects()
-        yield made
-    finally:
-        made.end()
-        made.take_objects_away()
+    with definitions(plane.kubectl):
+        try:
+            made.make_objects()
+            yield made
+        finally:
+            made.end()
+            made.take_objects_away()

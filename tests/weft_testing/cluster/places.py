@@ -18,10 +18,9 @@ from weft_contract.labels import MESH_LABEL
 from weft_contract.stream import CERTIFICATE_PATH, SERVER_NAME, TOKEN_AUDIENCE
 from weft_testing.cluster.api import Api, Object
 from weft_testing.cluster.control_plane import ControlPlane
-from weft_testing.cluster.operator_process import OperatorProcess
+from weft_testing.cluster.operator_process import OperatorProcess, definitions
 from weft_testing.cluster.processes import wait_until
 
-CRDS: Final = Path(__file__).parents[3] / "manifests" / "crds"
 AGENTS: Final = "weft-agent"
 NODES: Final = ("here", "there")
 
@@ -119,27 +118,26 @@ class Place:
 def running_place(control_plane: ControlPlane, directory: Path, namespace: str) -> Iterator[Place]:
     """Give a place, in namespaces of its own."""
     api, kubectl = control_plane.api, control_plane.kubectl
-    kubectl("apply", "--server-side", f"--filename={CRDS}")
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"--filename={CRDS}")
     operator = OperatorProcess(directory, control_plane.kubeconfig, namespace, [f"--namespace={namespace}"])
     place = Place(control_plane, operator, namespace)
     labels = {MESH_LABEL: "enabled"}
-    kubectl.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.shop, "labels": labels}},
-    )
-    try:
-        place.account(AGENTS, namespace=namespace)
-        place.account("web")
-        for node in NODES:
-            api.create("/api/v1/nodes", {"metadata": {"name": node}})
-            place.run_pod(f"agent-{node}", node, AGENTS, namespace=namespace)
-        place.run_pod("web", "here", "web")
-        with operator:
-            operator.wait_ready()
-            wait_until(lambda: operator.leads, "it led", 30, log=operator.log)
-            yield place
-    finally:
-        for node in NODES:
-            api.send("DELETE", f"/api/v1/nodes/{node}")
-        kubectl("delete", "namespace", namespace, place.shop, "--wait=false")
+    with definitions(kubectl):
+        kubectl.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.shop, "labels": labels}},
+        )
+        try:
+            place.account(AGENTS, namespace=namespace)
+            place.account("web")
+            for node in NODES:
+                api.create("/api/v1/nodes", {"metadata": {"name": node}})
+                place.run_pod(f"agent-{node}", node, AGENTS, namespace=namespace)
+            place.run_pod("web", "here", "web")
+            with operator:
+                operator.wait_ready()
+                wait_until(lambda: operator.leads, "it led", 30, log=operator.log)
+                yield place
+        finally:
+            for node in NODES:
+                api.send("DELETE", f"/api/v1/nodes/{node}")
+            kubectl("delete", "namespace", namespace, place.shop, "--wait=false")
