@@ -2,6 +2,7 @@
 
 import json
 import queue
+import signal
 import socket
 import subprocess
 import threading
@@ -218,6 +219,15 @@ class Agent:
         while not self._lines.empty():
             found.append(self._lines.get_nowait())
         return found
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let it do nothing while the block lasts."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it at once, as a crash would."""

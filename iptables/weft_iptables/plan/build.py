@@ -18,6 +18,10 @@ Invariants, and what breaks without them:
   which is the application; TPROXY finds the agent's listener instead.
 - What was intercepted carries the agent's mark from then on, because the kernel's own answers to it (a RST, the last ACK)
   reflect its mark; with the mark it came with, they would be taken for traffic to be captured and never arrive.
+- The agent's answers to the pod change marks the other way round, before they are delivered: what the kernel says to them for
+  the pod (the last ACK, from TIME_WAIT; a RST) is to come back to the agent. With the agent's mark it would leave for the
+  network, where nobody knows the connection; the agent's socket would stay in LAST_ACK for minutes, and a connection that
+  uses the port again could not be opened as long.
 - The gate address is captured whatever is excluded, else a pod with a wide exclusion would wait for ever to start.
 
 Source: Documentation/networking/tproxy.rst; the matrix in tests/netns/capture.
@@ -206,6 +210,12 @@ def _prerouting(names: set[str], captured: Sequence[Family], refused: Sequence[F
             tally=("out", "offered"),
             why="what output marked comes back here: to the agent, or nowhere",
         )
+    yield Rule(
+        chain="WEFT_PRE",
+        matches=(Loopback(), Marked(PROXY_MARK), Tcp()),
+        action=Divert(),
+        why="the agent answers the pod: what the kernel says to that comes back to the agent",
+    )
     yield Rule(
         chain="WEFT_PRE", matches=(Loopback(),), action=Pass(), why="the pod talks to itself, or the agent to it"
     )

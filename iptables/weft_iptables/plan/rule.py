@@ -143,7 +143,11 @@ class LearnAndPass:
 
 @dataclass(frozen=True, slots=True)
 class Divert:
-    """Give the packet the OUT mark: routing brings it back over the loopback device."""
+    """Give the packet the OUT mark.
+
+    In output, routing then brings it back over the loopback device. In prerouting, it goes its way, and the kernel's answer to
+    it has that mark.
+    """
 
 
 @dataclass(frozen=True, slots=True)

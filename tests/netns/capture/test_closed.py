@@ -1,7 +1,7 @@
 """Nothing gets past: an agent that is down, sockets in TIME_WAIT, SYN cookies, a family that cannot be captured."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -67,6 +67,20 @@ def test_a_port_used_again_after_the_agent_closed_first_is_captured(
         assert f":{source[1]}" in shared.b.shell("ss -Htan state time-wait")
 
 
+def test_the_last_ack_of_a_pod_that_closed_first_reaches_the_agent(
+    shared: CaptureWorld, agent: Agent, family: Family
+) -> None:
+    """The kernel sends it from TIME_WAIT, without a socket of the pod's: with the mark of what it answers."""
+    with dial(shared.a, VIP_B[family], 80) as connection:
+        greeting(connection)
+        port = connection.getsockname()[1]
+        with agent.standing_still():
+            connection.close()
+            _until(lambda: f":{port}" in shared.a.shell("ss -Htan state fin-wait-2"))
+    _until(lambda: f":{port}" in shared.a.shell("ss -Htan state time-wait"))
+    _until(lambda: f":{port}" not in shared.a.shell("ss -Htan state last-ack"))
+
+
 def test_the_application_does_not_answer_for_others_while_the_agent_is_down(own: CaptureWorld, family: Family) -> None:
     """A diverted packet comes back as a local one, for which a listener on any address would do."""
     own.capture(own.a, Capture())
@@ -107,12 +121,16 @@ def test_a_connection_made_while_the_agent_restarts_succeeds(own: CaptureWorld, 
 
 def _until_dropped(own: CaptureWorld) -> None:
     """Wait until the kernel counted a SYN that met no agent."""
+    _until(lambda: own.backends["a"].counters(own.plans["a"])["out", "dropped"].packets > 0)
+
+
+def _until(condition: Callable[[], bool]) -> None:
     waiting = threading.Event()
     for _ in range(int(WAIT_S / 0.02)):
-        if own.backends["a"].counters(own.plans["a"])["out", "dropped"].packets > 0:
+        if condition():
             return
         waiting.wait(0.02)
-    raise AssertionError("no SYN was dropped")
+    raise AssertionError("it did not come true in time")
 
 
 def test_a_family_that_is_switched_off_is_refused_when_it_comes_back(own: CaptureWorld) -> None:

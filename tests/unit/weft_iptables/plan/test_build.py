@@ -315,6 +315,12 @@ def test_the_agents_own_packets_leave_as_they_are(packet: Packet) -> None:
 
 
 @given(packets)
+def test_what_the_agent_answers_to_the_pod_is_marked_so_that_the_kernels_answer_comes_back(packet: Packet) -> None:
+    answer = replace(packet, chain="WEFT_PRE", protocol="tcp", loopback=True, mark=PROXY_MARK)
+    assert decide(EXCLUDING, answer) == Divert()
+
+
+@given(packets)
 def test_a_connection_that_the_pod_opens_is_diverted_unless_excluded(packet: Packet) -> None:
     syn = replace(packet, chain="WEFT_OUT", loopback=False, mark=0, opening=True)
     gate = syn.remote_address in (GATE_ADDRESS_V4, GATE_ADDRESS_V6) and syn.remote_port == HEALTH_PORT
@@ -341,6 +347,6 @@ def test_a_packet_for_somebody_else_passes_through() -> None:
 
 
 def test_loopback_traffic_passes() -> None:
-    for mark in (0, PROXY_MARK, BACK_MARK):
+    for mark in (0, BACK_MARK):
         assert decide(EXCLUDING, Packet(chain="WEFT_PRE", loopback=True, mark=mark)) == Pass()
     assert decide(EXCLUDING, Packet(chain="WEFT_OUT", loopback=True)) == Pass()
