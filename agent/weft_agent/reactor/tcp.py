@@ -7,7 +7,7 @@ reached in one step more: bound methods of the socket alone would make an idle c
 
 Errors. epoll reports a reset whatever the interest, so `write` drops its data and leaves the rest to the next event. But the
 kernel tells an error once: if `send` was the one to hear ECONNRESET, `recv` says 0 afterwards, and a reset would look like a
-clean end. So `send`'s error is kept in `_error`, and an end of stream that comes after it is that error. EPIPE is no such
+clean end. So `send`'s error is kept, and an end of stream that comes after it is that error. EPIPE is no such
 error: the peer's FIN came before its reset (or the reset was heard already), and what FIN ended was complete.
 
 Closing. `close()` sends the queue, then FIN, then reads and discards for a moment so that the peer's late bytes do not turn
@@ -40,25 +40,23 @@ STALL_S: Final = 10.0
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
-class _Farewell:
-    """What only an end that is closing has to know."""
+class _Rare:
+    """What an end has to know that is closing, has heard an error, or has somebody else move its bytes (see `splice`)."""
 
-    __slots__ = ("budget", "mark", "timer")
+    __slots__ = ("budget", "closing", "error", "feeder", "mark", "parked", "reader", "timer")
 
     def __init__(self) -> None:
+        self.closing = False
         self.timer: Timer | None = None
+        """Of an end that is closing."""
         self.mark = 0
         """Bytes queued when the timer was set."""
         self.budget = LINGER_BYTES
         """Late bytes that may still come."""
-
-
-class _Bypass:
-    """Who moves an end's bytes in its place; see `splice`."""
-
-    __slots__ = ("feeder", "reader")
-
-    def __init__(self) -> None:
+        self.error: OSError | None = None
+        """What a `send` heard."""
+        self.parked = False
+        """Taken out of the loop while paused, since a hang-up cannot be masked."""
         self.reader: Callable[[], None] | None = None
         self.feeder: Callable[[], None] | None = None
 
@@ -74,9 +72,8 @@ class TcpEnd:
     """
 
     __slots__ = (
-        "_bypass", "_closing", "_downstream", "_eof", "_error", "_events", "_fd", "_finished",
-        "_finishing", "_full_reads", "_limits", "_over", "_parked", "_paused", "_queue", "_queued",
-        "_reactor", "_sock", "receiver",
+        "_downstream", "_eof", "_events", "_fd", "_finished", "_finishing", "_full_reads", "_limits", "_over", "_paused",
+        "_queue", "_queued", "_rare", "_reactor", "_sock", "receiver",
     )  # fmt: skip
 
     def __init__(self, reactor: Reactor, sock: socket.socket, limits: Limits, *, downstream: bool) -> None:
@@ -89,12 +86,10 @@ class TcpEnd:
         self._queue: deque[bytes] | None = None
         self._queued = 0
         self._events = 0
-        self._error: OSError | None = None
         self._full_reads = 0
-        self._paused = self._parked = self._over = False
+        self._paused = self._over = False
         self._eof = self._finishing = self._finished = False
-        self._closing: _Farewell | None = None
-        self._bypass: _Bypass | None = None
+        self._rare: _Rare | None = None
 
     def start(self, receiver: Receiver) -> None:
         """Begin to deliver to `receiver`."""
@@ -139,9 +134,9 @@ class TcpEnd:
             raise
 
     def _read(self) -> None:
-        bypass = self._bypass
-        if bypass is not None and bypass.reader is not None:
-            bypass.reader()
+        rare = self._rare
+        if rare is not None and rare.reader is not None:
+            rare.reader()
             return
         wanted = SMALL_READ_BYTES if self._full_reads < FULL_READS_TO_GROW else len(self._reactor.buffer)
         try:
@@ -153,8 +148,8 @@ class TcpEnd:
             return
         if size == 0:
             self._peer_finished()
-        elif self._closing:
-            self._discard(size)
+        elif rare is not None and rare.closing:
+            self._discard(rare, size)
         else:
             if size == wanted:
                 self._full_reads += 1
@@ -163,9 +158,10 @@ class TcpEnd:
     def _peer_finished(self) -> None:
         self._eof = True
         self._interest(self._events & ~READ)
-        if self._error is not None:
-            self._lost(self._error)
-        elif self._closing:
+        rare = self._rare
+        if rare is not None and rare.error is not None:
+            self._lost(rare.error)
+        elif rare is not None and rare.closing:
             if self._queue is None:
                 self._shut()
         else:
@@ -174,7 +170,7 @@ class TcpEnd:
                 self._both_finished()
 
     def _both_finished(self) -> None:
-        if self._fd >= 0 and not self._closing:
+        if self._fd >= 0 and not self._closing():
             receiver = self.receiver
             self._shut()
             receiver.lost(None)
@@ -182,14 +178,15 @@ class TcpEnd:
     def _broken(self) -> None:
         """Handle EPOLLERR or EPOLLHUP without readable bytes."""
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code or self._error is not None:
-            self._lost(self._error or OSError(code, os.strerror(code)))
+        heard = self._rare.error if self._rare is not None else None
+        if code or heard is not None:
+            self._lost(heard or OSError(code, os.strerror(code)))
         elif self._eof and self._finished:
             self._both_finished()
         elif self._eof:
             self._lost(OSError(errno.EPIPE, os.strerror(errno.EPIPE)))
         elif self._paused:  # both directions have finished but the kernel holds unread bytes: HUP cannot be masked
-            self._parked = True
+            self._made_rare().parked = True
             self._reactor.unregister(self._fd)
         else:
             self._read()
@@ -233,14 +230,15 @@ class TcpEnd:
 
     def send_failed(self, exc: OSError) -> None:
         """Keep what a `send` heard, since `recv` will not hear it; the next event ends the connection."""
-        if self._error is None and exc.errno != errno.EPIPE:
-            self._error = exc
+        if exc.errno != errno.EPIPE:
+            rare = self._made_rare()
+            rare.error = rare.error or exc
 
     def _drain(self) -> None:
         queue = self._queue
-        bypass = self._bypass
-        if queue is None and bypass is not None and bypass.feeder is not None:
-            bypass.feeder()
+        rare = self._rare
+        if queue is None and rare is not None and rare.feeder is not None:
+            rare.feeder()
             return
         while queue:
             head = queue[0]
@@ -282,7 +280,7 @@ class TcpEnd:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer is gone already; epoll reports it
             return
-        if self._closing:
+        if self._closing():
             self._stay(LINGER_S)
         elif self._eof:
             self._reactor.soon(self._both_finished)
@@ -304,26 +302,35 @@ class TcpEnd:
                 self._interest(self._events | READ)
 
     def _interest(self, events: int) -> None:
-        if self._parked and events & READ:
-            self._parked = False
+        rare = self._rare
+        if rare is not None and rare.parked:
+            if events & READ:
+                rare.parked = False
+                self._reactor.register(self._fd, self, events)
             self._events = events
-            self._reactor.register(self._fd, self, events)
         elif events != self._events and self._fd >= 0:
             self._events = events
-            if not self._parked:
-                self._reactor.modify(self._fd, events)
+            self._reactor.modify(self._fd, events)
+
+    # -- what is rare -----------------------------------------------------------------------------------------------
+
+    def _made_rare(self) -> _Rare:
+        if self._rare is None:
+            self._rare = _Rare()
+        return self._rare
+
+    def _closing(self) -> bool:
+        return self._rare is not None and self._rare.closing
 
     # -- splicing (see `splice`) ------------------------------------------------------------------------------------
 
     def divert(self, reader: Callable[[], None] | None) -> None:
         """Call `reader` instead of reading when bytes are there; None: read again."""
-        self._bypass = self._bypass or _Bypass()
-        self._bypass.reader = reader
+        self._made_rare().reader = reader
 
     def feed_from(self, feeder: Callable[[], None] | None) -> None:
         """Call `feeder` whenever the socket takes bytes; None: stop."""
-        self._bypass = self._bypass or _Bypass()
-        self._bypass.feeder = feeder
+        self._made_rare().feeder = feeder
         if self._queue is None:
             self._interest(self._events | WRITE if feeder else self._events & ~WRITE)
 
@@ -344,10 +351,10 @@ class TcpEnd:
 
     def close(self) -> None:
         """Send what is queued, then end; late bytes of the peer are discarded for a moment."""
-        if self._fd < 0 or self._closing:
+        if self._fd < 0 or self._closing():
             return
         self.receiver = SILENCE
-        self._closing = _Farewell()
+        self._made_rare().closing = True
         if self._eof and self._queue is None:
             self._shut()
             return
@@ -362,30 +369,26 @@ class TcpEnd:
         if self._eof and self._queue is None:
             self._shut()
             return
-        farewell = self._closing
-        if farewell is None:
-            return
-        if farewell.timer is not None:
-            farewell.timer.cancel()
-        farewell.mark = self._queued
-        farewell.timer = self._reactor.after(seconds, self._stayed)
+        rare = self._made_rare()
+        if rare.timer is not None:
+            rare.timer.cancel()
+        rare.mark = self._queued
+        rare.timer = self._reactor.after(seconds, self._stayed)
 
     def _stayed(self) -> None:
         """Look how the closing goes on."""
         if self._queue is None:
             self._shut()
-        elif self._closing is not None and self._queued == self._closing.mark:
+        elif self._queued == self._made_rare().mark:
             self.abort()
         else:
             self._stay(STALL_S)
 
-    def _discard(self, size: int) -> None:
+    def _discard(self, rare: _Rare, size: int) -> None:
         """Count down what a peer may send while we close; the rest stays in the kernel and holds it back."""
-        farewell = self._closing
-        if farewell is not None:
-            farewell.budget -= size
-            if farewell.budget <= 0:
-                self._interest(self._events & ~READ)
+        rare.budget -= size
+        if rare.budget <= 0:
+            self._interest(self._events & ~READ)
 
     def abort(self) -> None:
         """Reset the connection."""
@@ -409,6 +412,6 @@ class TcpEnd:
             self.receiver = SILENCE
             self._queue = None
             self._queued = 0
-            if self._closing is not None and self._closing.timer is not None:
-                self._closing.timer.cancel()
+            if self._rare is not None and self._rare.timer is not None:
+                self._rare.timer.cancel()
             self._sock.close()

@@ -27,7 +27,6 @@ Source: SSL_read(3), SSL_shutdown(3), BIO_s_mem(3); RFC 8446 §5.5 (records per 
 """
 
 import ssl
-from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -75,7 +74,7 @@ class TlsEngine:
         )  # what SSLObject's own methods call, without their share of a message
         self._read = cast("Callable[[int, memoryview], int]", inner.read)
         self._write = cast("Callable[[Buffer], int]", inner.write)
-        self._backlog: deque[memoryview] = deque()
+        self._backlog: list[memoryview] = []  # an empty deque would be 600 bytes of every session
         self._spilled: list[bytes] = []
         self._ready = False
         self._fault: WeftError | None = None
@@ -174,7 +173,7 @@ class TlsEngine:
         if len(head) > SLICE_BYTES:
             self._backlog[0] = head[SLICE_BYTES:]
         else:
-            self._backlog.popleft()
+            del self._backlog[0]
 
     def read_into(self, buffer: memoryview) -> int:
         """Decrypt into `buffer` as much as it holds; less than its size means that nothing more has arrived.

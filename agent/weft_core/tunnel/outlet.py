@@ -51,7 +51,7 @@ class Outlet:
         self._credit = self._granted = frames.DEFAULT_WINDOW
         self._pending = 0
         self._unsent = 0
-        self._ready: deque[TunnelStream] = deque()
+        self._ready: deque[TunnelStream] | None = None  # made when one waits: 600 bytes of every tunnel
         self.high_bytes = limits.write_high_bytes
         self.low_bytes = limits.write_low_bytes
         self.max_frame = frames.SMALLEST_MAX_FRAME
@@ -95,6 +95,8 @@ class Outlet:
         """Let a stream with queued bytes and credit of its own have its turns."""
         if not stream._waiting:
             stream._waiting = True
+            if self._ready is None:
+                self._ready = deque()
             self._ready.append(stream)
 
     def pump(self) -> None:
