@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Delivery:
 
     cluster: Cluster
     metrics: Prometheus
+    refusals: Counter[str] = field(default_factory=Counter)
+    """What the mesh answered in a server's place, and why."""
 
     def release(self, *arguments: str) -> None:
         """Give the Deployment's server other arguments: a new release."""
@@ -110,6 +112,7 @@ class Delivery:
         if not answer.stdout:
             return Counter({answer.stderr: 1})
         result = json.loads(answer.stdout)
+        self.refusals.update(result["refusals"])
         return Counter(result["statuses"]) + Counter(result["errors"])
 
     def counted(self, workload: str, codes: str) -> float:
@@ -143,19 +146,19 @@ def delivery(
 
 def test_a_good_release_is_promoted_step_by_step_without_a_failed_request(delivery: Delivery) -> None:
     with delivery.load() as answers, delivery.weights() as weights:
-        delivery.release("serve", "--port", "8080", "--drain", "4")
+        delivery.release("serve", "--port", "8080", "--linger", "4")
         delivery.until("Succeeded")
     assert weights == [(100, 0), (75, 25), (50, 50), (100, 0)]
-    assert delivery.arguments("web-primary") == ["serve", "--port", "8080", "--drain", "4"]
+    assert delivery.arguments("web-primary") == ["serve", "--port", "8080", "--linger", "4"]
     assert delivery.counted("web", "200") > 0, "the canary's requests are in the metrics that Flagger asks for"
-    assert answers.keys() == {"200"}, answers
+    assert answers.keys() == {"200"}, (answers, delivery.refusals)
     wait_until(delivery.accepted, "the route is accepted as it is", 10)
 
 
 def test_a_release_that_fails_is_rolled_back(delivery: Delivery) -> None:
     before = delivery.arguments("web-primary")
     with delivery.load() as answers, delivery.weights() as weights:
-        delivery.release("serve", "--port", "8080", "--status", "503")
+        delivery.release("serve", "--port", "8080", "--linger", "4", "--status", "503")
         delivery.until("Failed")
     assert weights == [(100, 0), (75, 25), (100, 0)]
     assert delivery.arguments("web-primary") == before

@@ -14,6 +14,10 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, action="append", metavar="PORT", help="may be given again (default 8080)")
     serve.add_argument("--drain", type=float, default=5.0, metavar="SECONDS", help="after SIGTERM (default 5)")
     serve.add_argument(
+        "--linger", type=float, default=0.0, metavar="SECONDS",
+        help="after SIGTERM take new connections for so long, as a server does that knows of endpoints' delay (default 0)",
+    )  # fmt: skip
+    serve.add_argument(
         "--status", type=int, default=200, choices=range(200, 600), metavar="STATUS",
         help="answer with it unless the path asks for something else: 503 plays a broken release (default 200)",
     )  # fmt: skip

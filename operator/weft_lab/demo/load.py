@@ -25,6 +25,8 @@ class Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Status and `proxy-status` of what a proxy answered in the server's place (RFC 9209)."""
     latencies_s: list[float] = field(default_factory=list)
     answered_s: list[float] = field(default_factory=list)
     """When each answer was there, on the monotonic clock."""
@@ -75,6 +77,9 @@ def _work(
             tally.errors[reply.error.partition(":")[0]] += 1
         else:
             tally.statuses[str(reply.status)] += 1
+            for name, value in reply.headers:
+                if name.lower() == "proxy-status":
+                    tally.refusals[f"{reply.status} {value}"] += 1
             tally.answered_s.append(time.monotonic())
             tally.latencies_s.append(tally.answered_s[-1] - due)
 
@@ -84,9 +89,11 @@ def summarise(tallies: list[Tally], began_s: float, ended_s: float) -> dict[str,
     elapsed_s = ended_s - began_s
     statuses: Counter[str] = Counter()
     errors: Counter[str] = Counter()
+    refusals: Counter[str] = Counter()
     for tally in tallies:
         statuses += tally.statuses
         errors += tally.errors
+        refusals += tally.refusals
     latencies = sorted(latency for tally in tallies for latency in tally.latencies_s)
     answered = sum(statuses.values())
     moments = sorted((began_s, *(moment for tally in tallies for moment in tally.answered_s), ended_s))
@@ -94,6 +101,7 @@ def summarise(tallies: list[Tally], began_s: float, ended_s: float) -> dict[str,
         "requests": answered + sum(errors.values()),
         "statuses": dict(sorted(statuses.items())),
         "errors": dict(sorted(errors.items())),
+        "refusals": dict(sorted(refusals.items())),
         "seconds": round(elapsed_s, 3),
         "rps": round(answered / elapsed_s, 1) if elapsed_s else 0.0,
         "longestGapMs": round(max(after - before for before, after in itertools.pairwise(moments)) * 1000, 2),

@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final
@@ -218,6 +219,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     stopping.wait()
     server.draining.set()
+    time.sleep(options.linger)
     for listener in opened:
         listen.stop(listener)
     return 0 if server.drained(options.drain) else 1

@@ -45,6 +45,7 @@ class Outcome:
         self.longest_gap_ms = found["longestGapMs"]
         self.p99_ms = found["latencyMs"]["p99"]
         self.detail = f"statuses {found['statuses']}, errors {found['errors']}"
+        self.detail += f", refusals {found['refusals']}" if found["refusals"] else ""
 
     def __str__(self) -> str:
         return (

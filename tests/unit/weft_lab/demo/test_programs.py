@@ -222,6 +222,21 @@ def test_tcp_echo_and_its_client() -> None:
     assert run("tcp", "127.0.0.1", str(free_port()))[0] == 7
 
 
+def test_a_server_that_lingers_takes_calls_after_it_was_told_to_end() -> None:
+    port = free_port()
+    process = start("serve", "--port", str(port), "--linger", "1")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.terminate()
+        assert run("get", f"http://127.0.0.1:{port}/")[0] == 0
+        assert process.wait(TIMEOUT_S) == 0
+        assert run("get", f"http://127.0.0.1:{port}/")[0] == 7
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_client_waits_until_it_is_told_to_end() -> None:
     process = start("client")
     with pytest.raises(subprocess.TimeoutExpired):
