@@ -6,7 +6,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Final
@@ -219,7 +218,7 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     stopping.wait()
     server.draining.set()
-    time.sleep(options.linger)
+    threading.Event().wait(options.linger)  # nothing ends it earlier but SIGKILL
     for listener in opened:
         listen.stop(listener)
     return 0 if server.drained(options.drain) else 1
