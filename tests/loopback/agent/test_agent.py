@@ -310,11 +310,11 @@ def test_a_stranger_at_the_adoption_socket_gets_nothing(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
             stranger.settimeout(10)
             stranger.connect(str(agent.state / "workers" / "sock"))
-            stranger.send(b"\x94\xa5adopt\x00\xc4\x00\x01")
             try:
+                stranger.send(b"\x94\xa5adopt\x00\xc4\x00\x01")
                 assert stranger.recv(100) == b""
-            except ConnectionResetError:
-                pass  # it had not read all we said
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it was turned away before it spoke, or before all it said was read
         agent.until_event("orphan-refused")
         assert len(agent.worker_pids()) == 2
 
