@@ -1,19 +1,19 @@
-"""`status.parents` of Gateway API routes: our entries edited, everybody else's left exactly as they are.
+"""`status.parents` of Gateway API routes: what they are told at each Service that they are attached to.
 
-Theory: the list belongs to all controllers that a route is attached to, and is replaced as a whole by whoever writes it. So
-an edit starts from a fresh copy, and is written back with the version it was read at. `parentRef` is copied from the spec as
-the API server returned it, defaults included and nothing added: Flagger compares the two field by field, and goes on only
-when `Accepted` is True with the route's own generation.
+Theory: `parentRef` is copied from the spec as the API server returned it, defaults included and nothing added: Flagger
+compares the two field by field, and goes on only when `Accepted` is True with the route's own generation. Other
+controllers' entries: `weft_operator.conditions.entries`.
 
 Source: Gateway API `RouteStatus` ("controllers MUST read-modify-write"), GEP-1294; Flagger `pkg/router/gateway_api.go`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from weft_contract.labels import GATEWAY_GROUP
 from weft_operator.compile import ObjectResult, ParentResult, Verdict
-from weft_operator.conditions.condition import Wanted, merged, pending, truth
+from weft_operator.conditions.condition import Wanted, pending, truth
+from weft_operator.conditions.entries import EntryList, WantedEntry
 from weft_operator.conditions.progress import Progress, programmed
 
 MAX_PARENTS: Final = 32
@@ -67,58 +67,13 @@ def edited_parents(
         A list equal to what is there where nothing is to be written. A route that is attached to no Service (any more) has
         no entry of ours.
     """
-    status = item.get("status")
-    given = status.get("parents") if isinstance(status, Mapping) else None
-    current = [entry for entry in given or () if isinstance(entry, Mapping)]
-    ours = {_key(entry): entry for entry in current if _is_ours(entry, controller)}
-    wanted = {_key(entry): entry for entry in _entries(item, result, progress, ours, controller, now)}
-    new = [entry for key, entry in wanted.items() if key not in ours]
-    return [*_in_place(current, wanted, controller), *new][:MAX_PARENTS]
+    entries = EntryList(name="parents", reference="parentRef", limit=MAX_PARENTS, controller=controller)
+    return entries.edited(item, list(_wanted(item, result, progress)), now=now)
 
 
-def _in_place(
-    current: Sequence[Mapping[str, object]], wanted: Mapping[str, dict[str, object]], controller: str
-) -> Iterator[dict[str, object]]:
-    """Yield what is there, our entries replaced where they stand; those no longer wanted are left out."""
-    for entry in current:
-        if not _is_ours(entry, controller):
-            yield dict(entry)
-        elif (replacement := wanted.get(_key(entry))) is not None:
-            yield replacement
-
-
-def _entries(
-    item: Mapping[str, object],
-    result: ObjectResult | None,
-    progress: Progress,
-    ours: Mapping[str, Mapping[str, object]],
-    controller: str,
-    now: str,
-) -> Iterator[dict[str, object]]:
-    metadata = item.get("metadata")
-    generation = metadata.get("generation") if isinstance(metadata, Mapping) else None
+def _wanted(item: Mapping[str, object], result: ObjectResult | None, progress: Progress) -> Iterator[WantedEntry]:
     references = mesh_parents(item)
     judged = result is not None and len(result.parents) == len(references)
     outcomes = result.parents if result is not None and judged else (None,) * len(references)
     for reference, outcome in zip(references, outcomes, strict=True):
-        entry: dict[str, object] = {"parentRef": dict(reference), "controllerName": controller}
-        conditions = ours.get(_key(entry), {}).get("conditions")
-        yield {
-            **entry,
-            "conditions": merged(
-                conditions if isinstance(conditions, list | tuple) else (),
-                parent_conditions(outcome, progress),
-                generation=generation if isinstance(generation, int) else 0,
-                now=now,
-            ),
-        }
-
-
-def _is_ours(entry: Mapping[str, object], controller: str) -> bool:
-    return entry.get("controllerName") == controller
-
-
-def _key(entry: Mapping[str, object]) -> str:
-    """Return the reference of an entry as a text that equal references share."""
-    reference = entry.get("parentRef")
-    return repr(sorted(reference.items()) if isinstance(reference, Mapping) else reference)
+        yield WantedEntry(reference=reference, conditions=parent_conditions(outcome, progress))
