@@ -7,6 +7,8 @@ VERSION: Final = "v1alpha1"
 API_VERSION: Final = "weft.dev/v1alpha1"
 """Written out, because a type checker reads it."""
 GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+GATEWAY_EXPERIMENTAL_GROUP: Final = "gateway.networking.x-k8s.io"
+"""Kinds of the Gateway API that may still change; their names begin with X."""
 
 MESH_LABEL: Final = "weft.dev/mesh"
 """On a namespace or pod (the pod wins): `enabled` or `disabled`. Absent means disabled."""

@@ -14,11 +14,12 @@ import yaml
 
 from weft_contract.gate import GATE_CONTAINER
 from weft_contract.labels import MESH_LABEL
+from weft_testing import objects
 from weft_testing.cluster.api import Kubectl, Object
 from weft_testing.cluster.binaries import Say
 from weft_testing.cluster.components import API_SERVER
 from weft_testing.cluster.control_plane import ControlPlane
-from weft_testing.cluster.crds import Channel
+from weft_testing.cluster.crds import Channel, gateway_api_files
 from weft_testing.cluster.helm import CHARTS, Helm
 from weft_testing.cluster.operator_process import (
     NAMESPACE,
@@ -57,6 +58,24 @@ def operator(installed: None, control_plane: ControlPlane, directory: Path) -> I
         started.wait_ready()
         wait_until(lambda: started.leads, "it led", 30, log=started.log)
         yield started
+
+
+@pytest.fixture
+def backend_traffic(kubectl: Kubectl) -> Iterator[None]:
+    """Takes the experimental kind away again, whether the test came to install it or not."""
+    yield
+    kubectl("delete", "--ignore-not-found", f"--filename={backend_traffic_file()}")
+
+
+def backend_traffic_file() -> Path:
+    return next(path for path in gateway_api_files("experimental") if "xbackendtrafficpolicies" in path.name)
+
+
+def apply_backend_traffic(kubectl: Kubectl) -> None:
+    """Install the experimental kind, and wait until it is served."""
+    file = f"--filename={backend_traffic_file()}"
+    kubectl("apply", "--server-side", file)
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", file)
 
 
 @pytest.fixture
@@ -125,6 +144,41 @@ def test_the_rights_of_the_chart_are_enough(account: Path, kubectl: Kubectl, sho
         assert operator.get("health", "/healthz/live") == (200, "ok\n")
         assert kubectl.get("configmap", "weft-roots", "-n", NAMESPACE)["data"]["roots.pem"]
         assert operator.stop() == 0
+
+
+def test_a_backend_traffic_policy_is_told_that_it_is_not_carried_out(
+    account: Path, backend_traffic: None, kubectl: Kubectl, shop: str, tmp_path: Path
+) -> None:
+    """Second in this file, for the same reason, and with the chart's rights; its kind comes while the operator runs."""
+
+    def entries() -> list[Object]:
+        status = kubectl.get("xbackendtrafficpolicies", "web", "-n", shop).get("status", {})
+        found: list[Object] = status.get("ancestors", [])
+        return found
+
+    with OperatorProcess(tmp_path, account, "with-rights") as operator:
+        operator.wait_ready()
+        wait_until(lambda: operator.leads, "it led", 30, log=operator.log)
+        apply_backend_traffic(kubectl)
+        service: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": shop}}
+        kubectl.apply(
+            {**service, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}},
+            objects.backend_traffic("web", "web", namespace=shop, retryConstraint={}),
+        )
+        wait_until(lambda: bool(entries()), "its status was written", 40, log=operator.log)
+        (ours,) = entries()
+        assert ours["ancestorRef"] == {"group": "", "kind": "Service", "namespace": shop, "name": "web"}
+        (accepted,) = ours["conditions"]
+        assert (accepted["type"], accepted["status"], accepted["reason"]) == ("Accepted", "False", "UnsupportedValue")
+        assert accepted["observedGeneration"] == 1
+        assert "spec.retryConstraint is not supported yet" in accepted["message"]
+        theirs = {**ours, "controllerName": "example.com/gateway"}
+        change = json.dumps([{"op": "add", "path": "/status/ancestors/0", "value": theirs}])
+        kubectl("patch", "xbtrafficpolicy", "web", "-n", shop, "--subresource=status", "--type=json", f"-p={change}")
+        kubectl("label", "namespace", shop, f"{MESH_LABEL}-")
+        wait_until(lambda: entries() == [theirs], "its own entry, and that alone, was gone", 20, log=operator.log)
+        text = operator.log.read_text()
+        assert "orbidden" not in text, text[-3000:]
 
 
 def test_a_policy_gets_conditions_and_columns(operator: OperatorProcess, kubectl: Kubectl, shop: str) -> None:

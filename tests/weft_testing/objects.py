@@ -151,6 +151,17 @@ def parent(name: str, **more: object) -> Doc:
     return {"group": "", "kind": "Service", "name": name, **more}
 
 
+def backend_traffic(name: str, *services: str, namespace: str = "shop", **spec: object) -> Doc:
+    """An XBackendTrafficPolicy on Services of its namespace."""
+    targets = [{"group": "", "kind": "Service", "name": service} for service in services]
+    return {
+        "apiVersion": "gateway.networking.x-k8s.io/v1alpha1",
+        "kind": "XBackendTrafficPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"targetRefs": targets, **spec},
+    }
+
+
 def scheduled(documents: Iterable[Document], nodes: int = 2) -> list[Document]:
     """Turn templates into running pods on nodes, give Services addresses, and add the nodes."""
     result = [document(node(f"node-{index}", f"172.20.0.{index}"), f"nodes#{index}") for index in range(1, nodes + 1)]

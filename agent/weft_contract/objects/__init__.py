@@ -6,6 +6,7 @@ enforce, which are in `weft_contract.resources` under some of the same names (im
 """
 
 from weft_contract.objects.authorization import AuthorizationPolicy
+from weft_contract.objects.backend_traffic import XBackendTrafficPolicy
 from weft_contract.objects.check import RegexError, problems
 from weft_contract.objects.cluster import Namespace, Node, ServiceAccount
 from weft_contract.objects.decode import Header, Skipped, decode_object, read_header
@@ -70,6 +71,7 @@ __all__ = [
     "TargetReference",
     "WorkloadObject",
     "WorkloadSelector",
+    "XBackendTrafficPolicy",
     "decode_object",
     "problems",
     "read_header",

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias, get_args, get_type_hints
 
 from weft_contract.labels import API_VERSION, GATEWAY_GROUP, GROUP
 from weft_contract.objects.authorization import AuthorizationPolicy
+from weft_contract.objects.backend_traffic import XBackendTrafficPolicy
 from weft_contract.objects.cluster import Namespace, Node, ServiceAccount
 from weft_contract.objects.grpc_route import GRPCRoute
 from weft_contract.objects.http_route import HTTPRoute
@@ -23,7 +24,7 @@ OwnObject: TypeAlias = Mesh | AuthorizationPolicy | PeerAuthentication | RateLim
 RouteObject: TypeAlias = HTTPRoute | GRPCRoute | TCPRoute | TLSRoute
 WorkloadObject: TypeAlias = Deployment | ReplicaSet | StatefulSet | DaemonSet | Job
 ForeignObject: TypeAlias = Namespace | Node | ServiceAccount | Pod | Service | EndpointSlice | WorkloadObject
-Object: TypeAlias = OwnObject | RouteObject | ReferenceGrant | ForeignObject
+Object: TypeAlias = OwnObject | RouteObject | ReferenceGrant | XBackendTrafficPolicy | ForeignObject
 """Every object the mesh reads, told apart by its type."""
 
 LATER: Final = frozenset({
@@ -38,7 +39,6 @@ _NOTES: Final = {
     (GATEWAY_GROUP, "UDPRoute"): "the mesh does not carry UDP",
     (GATEWAY_GROUP, "Gateway"): "the mesh has no gateways yet; routes attach to Services",
     (GATEWAY_GROUP, "BackendTLSPolicy"): "not carried out by the mesh: between pods it authenticates by itself",
-    ("gateway.networking.x-k8s.io", "XBackendTrafficPolicy"): "not carried out by the mesh yet",
 }
 _TWINS: Final = frozenset({"security.istio.io", "policy.linkerd.io"})
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft_cli.cluster.session import Body, Session
-from weft_contract.labels import GATEWAY_GROUP, GROUP
+from weft_contract.labels import GATEWAY_EXPERIMENTAL_GROUP, GATEWAY_GROUP, GROUP
 from weft_operator.access import ApiError, NotFoundError
 from weft_operator.compile import Document
 
@@ -16,7 +16,11 @@ NATIVE: Final = (
     "/apis/discovery.k8s.io/v1/endpointslices",
     "/apis/apps/v1/replicasets",
 )
-ROUTE_KINDS: Final = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant")
+GATEWAY_KINDS: Final = {
+    GATEWAY_GROUP: frozenset({"HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "ReferenceGrant"}),
+    GATEWAY_EXPERIMENTAL_GROUP: frozenset({"XBackendTrafficPolicy"}),
+}
+"""What is read of the Gateway API, by group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,8 @@ def fetch(session: Session) -> Fetched:
         ApiError: the server failed; a collection that may not be listed is named in the answer instead.
     """
     paths = [*NATIVE, *(item.path for item in custom_collections(session, GROUP))]
-    paths += [item.path for item in custom_collections(session, GATEWAY_GROUP) if item.kind in ROUTE_KINDS]
+    for group, kinds in GATEWAY_KINDS.items():
+        paths += [item.path for item in custom_collections(session, group) if item.kind in kinds]
     documents: list[Document] = []
     unreadable: list[str] = []
     for path in paths:

@@ -1,4 +1,4 @@
-"""Mesh objects and routes whose conditions do not hold, as the controllers wrote them."""
+"""Mesh objects, routes and Gateway API policies whose conditions do not hold, as the controllers wrote them."""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from weft_contract.objects.route import ParentReference
 
 _OWN = ("Mesh", "AuthorizationPolicy", "PeerAuthentication", "RateLimitPolicy")
 _ROUTES = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
+_POLICIES = ("XBackendTrafficPolicy",)
 CONTROLLER_NAME = "weft.dev/mesh"
 PATIENCE_S: Final = 10.0
 """How long a controller may take to say something about a new object."""
@@ -33,7 +34,9 @@ class ObjectState(Shape, frozen=True, kw_only=True):
 def troubled(facts: Facts, now_unix_s: float | None = None) -> list[ObjectState]:
     """Return every object with a condition that does not hold, or without any although a controller should have seen it."""
     now = time.time() if now_unix_s is None else now_unix_s
-    return [state for kind in (*_OWN, *_ROUTES) for body in facts.bodies(kind) for state in _of(kind, body, now)]
+    return [
+        state for kind in (*_OWN, *_ROUTES, *_POLICIES) for body in facts.bodies(kind) for state in _of(kind, body, now)
+    ]
 
 
 def _of(kind: str, body: Body, now_unix_s: float) -> Iterator[ObjectState]:
@@ -43,7 +46,8 @@ def _of(kind: str, body: Body, now_unix_s: float) -> Iterator[ObjectState]:
     if kind in _ROUTES and not _is_ours(body):
         return
     lists = list(_conditions(kind, body))
-    if not any(lists) and now_unix_s - _created_unix_s(metadata) > PATIENCE_S:
+    may_be_silent = kind in _POLICIES  # one whose targets are not in the mesh is told nothing
+    if not any(lists) and not may_be_silent and now_unix_s - _created_unix_s(metadata) > PATIENCE_S:
         message = "no controller has seen it yet; is an operator running?"
         yield ObjectState(**about, condition="Accepted", reason="Pending", message=message)
     for item in (item for conditions in lists for item in conditions):
@@ -65,12 +69,12 @@ def _created_unix_s(metadata: Body) -> float:
 
 def _conditions(kind: str, body: Body) -> Iterator[list[Body]]:
     status = body.get("status") or {}
-    if kind not in _ROUTES:
+    if kind in _OWN:
         yield status.get("conditions") or []
         return
-    for parent in status.get("parents") or ():
-        if parent.get("controllerName") == CONTROLLER_NAME:
-            yield parent.get("conditions") or []
+    for entry in status.get("parents" if kind in _ROUTES else "ancestors") or ():
+        if entry.get("controllerName") == CONTROLLER_NAME:
+            yield entry.get("conditions") or []
 
 
 def _is_ours(body: Body) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from weft_contract.labels import API_VERSION, GATEWAY_GROUP, GROUP
+from weft_contract.labels import API_VERSION, GATEWAY_EXPERIMENTAL_GROUP, GATEWAY_GROUP, GROUP
 from weft_lab.model.objects import ConfigMap, Foreign, LabObject, Namespace, Node, Secret, ServiceAccount
 from weft_lab.model.pod import Pod
 from weft_lab.model.service import EndpointSlice, Service
@@ -35,6 +35,7 @@ class Kind:
 
 
 _GATEWAY: Final = f"{GATEWAY_GROUP}/v1"
+_EXPERIMENTAL: Final = f"{GATEWAY_EXPERIMENTAL_GROUP}/v1alpha1"
 
 KINDS: Final = (
     Kind("Namespace", "v1", "namespaces", ("ns",), Namespace, namespaced=False, order=0),
@@ -58,6 +59,7 @@ KINDS: Final = (
     Kind("GRPCRoute", _GATEWAY, "grpcroutes", (), Foreign, order=4),
     Kind("TCPRoute", _GATEWAY, "tcproutes", (), Foreign, order=4),
     Kind("TLSRoute", _GATEWAY, "tlsroutes", (), Foreign, order=4),
+    Kind("XBackendTrafficPolicy", _EXPERIMENTAL, "xbackendtrafficpolicies", ("xbtrafficpolicy",), Foreign, order=4),
     Kind("ReferenceGrant", _GATEWAY, "referencegrants", ("refgrant",), Foreign, order=4),
 )
 

@@ -7,11 +7,12 @@ Does not belong here: an API server, a clock, a socket. The one module that touc
 
 from weft_operator.compile.cluster import Compiled, compile_cluster
 from weft_operator.compile.documents import Document, Parsed, read_documents
-from weft_operator.compile.results import ObjectResult, ParentResult, Verdict
+from weft_operator.compile.results import AncestorResult, ObjectResult, ParentResult, Verdict
 from weft_operator.compile.view import ClusterView, Held, ViewBuilder, hold, hold_document, read_view, regex_error
 from weft_operator.compile.write import Written, write_documents
 
 __all__ = [
+    "AncestorResult",
     "ClusterView",
     "Compiled",
     "Document",

@@ -15,6 +15,7 @@ from weft_contract.labels import REGION_LABEL, ZONE_LABEL
 from weft_contract.problems import Problem
 from weft_contract.resources import Endpoints, Node, NodeDocument, Resource, TrustBundle, resource_key
 from weft_contract.resources.document import SCHEMA, Entry
+from weft_operator.compile.backend_traffic import judge_backend_traffic
 from weft_operator.compile.members import Members, find_members
 from weft_operator.compile.peer_authentication import ModeTable
 from weft_operator.compile.pod_index import PodIndex
@@ -72,7 +73,8 @@ def compile_cluster(view: ClusterView) -> Compiled:
     for resource, audience in _shared(view, members, services, routes):
         assembler.share(resource, audience)
     nodes = assembler.documents()
-    results = [*routes.results, *policies.results, *modes.results(members), *mesh_result(view)]
+    told = [judge_backend_traffic(policy, view, members.namespaces) for policy in view.backend_traffic.values()]
+    results = [*routes.results, *policies.results, *modes.results(members), *told, *mesh_result(view)]
     problems = [
         *view.problems,
         *members.problems,
@@ -80,6 +82,7 @@ def compile_cluster(view: ClusterView) -> Compiled:
         *routes.problems,
         *policies.problems,
         *modes.problems,
+        *(problem for result in told for problem in result.problems),
         *assembler.problems,
         *roots_problems(view, settings, has_members=bool(members.by_key)),
         *node_problems(view, {member.node for member in members.by_key.values()}),

@@ -32,6 +32,15 @@ class ParentResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AncestorResult:
+    """What became of a policy of the Gateway API at one of its targets."""
+
+    service: str
+    """`namespace/name`; it may not be there."""
+    accepted: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectResult:
     """What became of one object."""
 
@@ -46,6 +55,8 @@ class ObjectResult:
     """For routes: whether every backend is there; None for other kinds."""
     parents: tuple[ParentResult, ...] = ()
     """For routes: their Services."""
+    ancestors: tuple[AncestorResult, ...] = ()
+    """For policies of the Gateway API: those of their targets that are Services of the mesh."""
     pods: int = 0
     """Members it holds for."""
     resource: str = ""

@@ -43,6 +43,7 @@ class ClusterView:
     authorization: Mapping[str, objects.AuthorizationPolicy] = field(default_factory=dict)
     peer_authentication: Mapping[str, objects.PeerAuthentication] = field(default_factory=dict)
     rate_limits: Mapping[str, objects.RateLimitPolicy] = field(default_factory=dict)
+    backend_traffic: Mapping[str, objects.XBackendTrafficPolicy] = field(default_factory=dict)
     bundles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     sources: Mapping[ObjectKey, str] = field(default_factory=dict)
     """Where an object came from."""
@@ -176,6 +177,7 @@ class ViewBuilder:
             authorization=_of(held, objects.AuthorizationPolicy),
             peer_authentication=_of(held, objects.PeerAuthentication),
             rate_limits=_rate_limits(held),
+            backend_traffic=_of(held, objects.XBackendTrafficPolicy),
             bundles=MappingProxyType({domain: tuple(sorted(set(roots))) for domain, roots in sorted(bundles.items())}),
             sources=MappingProxyType({key: entry.source for key, entry in held.items() if entry.source}),
             broken=MappingProxyType({key: entry.broken for key, entry in held.items() if entry.broken is not None}),

@@ -2,10 +2,12 @@
 
 Theory, in the order it is asked:
 
-1. An object on its way out is left alone, and so is a route that is attached to no Service and has no entry of ours.
+1. An object on its way out is left alone, and so is a route or a Gateway API policy that is attached to no Service and has
+   no entry of ours.
 2. What the compiler says must be about the very generation that is written about. Until it has caught up we wait; when it
    takes long, an object without any condition gets `Unknown`, and one that has some keeps them: their
-   `observedGeneration` says that they are old.
+   `observedGeneration` says that they are old. A policy of the Gateway API waits: whether it is our business at all is
+   part of the verdict.
 3. A new generation that is accepted is announced when it is in force, or after `SETTLE_S`: canary controllers take
    `Accepted` with their generation as leave to go on, and by then the weights should be live. A refusal is told at once.
 4. Progress alone is written at most once in `PROGRESS_S`: two hundred nodes that acknowledge one after the other are not
@@ -14,17 +16,20 @@ Theory, in the order it is asked:
    `RETURN_S` to be back: else each restart would be two writes of every object.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from weft_operator.conditions import Progress, edited_parents, policy_status
-from weft_operator.conditions.route import mesh_parents
+from weft_operator.controllers.forms import (
+    Item,
+    conditions_of,
+    generation_of,
+    may_be_unknown,
+    needs_verdict,
+    new_status,
+    part,
+)
 from weft_operator.controllers.outlook import Look
-from weft_operator.controllers.resources import CONTROLLER_NAME
-
-Item: TypeAlias = Mapping[str, object]
-"""An object as the API has it."""
+from weft_operator.controllers.resources import Form
 
 GRACE_S: Final = 2.0
 """A change is compiled within 0.1-1 s."""
@@ -34,7 +39,6 @@ PROGRESS_S: Final = 1.0
 RETURN_S: Final = 10.0
 """Agents connect again within 1-5 s; a node that is really away is named soon enough."""
 RECHECK_S: Final = 30.0
-_NO_PROGRESS: Final = Progress(needed=0)
 _PROGRAMMED: Final = "Programmed"
 
 
@@ -73,58 +77,39 @@ class Leave:
 Plan: TypeAlias = Write | Wait | Leave
 
 
-def plan(item: Item, look: Look | None, times: Times, *, is_route: bool, stamp: str) -> Plan:
+def plan(item: Item, look: Look | None, times: Times, *, form: Form, stamp: str) -> Plan:
     """Decide about one object.
 
     Args:
         item: the object.
         look: how things stand with it.
         times: when what happened.
-        is_route: whether its status is that of a Gateway API route.
+        form: what its status is made of.
         stamp: the time for new transitions, RFC 3339.
     """
-    if _part(item, "metadata").get("deletionTimestamp"):
+    if part(item, "metadata").get("deletionTimestamp"):
         return Leave()
     current = look if look is not None and look.result.generation == generation_of(item) else None
-    needs_verdict = not is_route or bool(mesh_parents(item))
-    if current is None and needs_verdict:
+    if current is None and needs_verdict(item, form):
         age = times.now - times.since
         if age < GRACE_S:
             return Wait(GRACE_S - age)
-        if _has_conditions(item, is_route):
+        if not may_be_unknown(form) or _has_conditions(item, form):
             return Wait(RECHECK_S)
-    status = _route_status(item, current, stamp) if is_route else _own_status(item, current, stamp)
+    status = new_status(item, current, form, stamp)
     if status is None:
         return Leave()
-    return _when(item, status, current, times, is_route)
+    return _when(item, status, current, times, form)
 
 
-def _own_status(item: Item, look: Look | None, stamp: str) -> dict[str, object] | None:
-    """Return a new status of an object of ours; None: it is right as it is."""
-    wanted = (
-        policy_status(item, None, _NO_PROGRESS, now=stamp)
-        if look is None
-        else policy_status(item, look.result, look.progress, now=stamp)
-    )
-    return None if wanted == item.get("status") else wanted
-
-
-def _route_status(item: Item, look: Look | None, stamp: str) -> dict[str, object] | None:
-    """Return a new status of a route; None: it is right as it is. What is not `parents` stays."""
-    result, progress = (look.result, look.progress) if look is not None else (None, _NO_PROGRESS)
-    parents = edited_parents(item, result, progress, controller=CONTROLLER_NAME, now=stamp)
-    status = _part(item, "status")
-    return None if parents == list(_list(status.get("parents"))) else {**status, "parents": parents}
-
-
-def _when(item: Item, status: dict[str, object], look: Look | None, times: Times, is_route: bool) -> Plan:
+def _when(item: Item, status: dict[str, object], look: Look | None, times: Times, form: Form) -> Plan:
     """Say whether a new status is written now or a little later."""
     if look is None:
         return Write(status)
-    before, after = _verdicts(item, _part(item, "status"), is_route), _verdicts(item, status, is_route)
+    before, after = _verdicts(item, part(item, "status"), form), _verdicts(item, status, form)
     if before == after:
         wait_s = times.written + PROGRESS_S - times.now
-        if look.progress.missing and not look.progress.refused and _is_programmed(item, is_route):
+        if look.progress.missing and not look.progress.refused and _is_programmed(item, form):
             wait_s = max(wait_s, times.missed + RETURN_S - times.now)
         return Wait(wait_s) if wait_s > 0 else Write(status)
     settles = look.result.accepted.holds and look.progress.missing and not look.progress.refused
@@ -133,16 +118,16 @@ def _when(item: Item, status: dict[str, object], look: Look | None, times: Times
     return Write(status)
 
 
-def _is_programmed(item: Item, is_route: bool) -> bool:
+def _is_programmed(item: Item, form: Form) -> bool:
     """Whether the object was in force everywhere when its status was written."""
-    found = conditions_of(item, _part(item, "status"), is_route)
+    found = conditions_of(item, part(item, "status"), form)
     states = [each.get("status") for _, conditions in found for each in conditions if each.get("type") == _PROGRAMMED]
     return bool(states) and all(state == "True" for state in states)
 
 
-def _verdicts(item: Item, status: Item, is_route: bool) -> list[object]:
+def _verdicts(item: Item, status: Item, form: Form) -> list[object]:
     """Return everything of a status but the progress."""
-    conditions = [condition for _, found in conditions_of(item, status, is_route) for condition in found]
+    conditions = [condition for _, found in conditions_of(item, status, form) for condition in found]
     return [
         (each.get("type"), each.get("status"), each.get("reason"), each.get("message"), each.get("observedGeneration"))
         for each in conditions
@@ -150,42 +135,5 @@ def _verdicts(item: Item, status: Item, is_route: bool) -> list[object]:
     ]
 
 
-def conditions_of(item: Item, status: Item, is_route: bool) -> list[tuple[str, list[Item]]]:
-    """Return the conditions that are ours, with the parent they are about (empty for our own kinds)."""
-    if not is_route:
-        return [("", _mappings(status.get("conditions")))]
-    return [
-        (_parent_name(_part(entry, "parentRef")), _mappings(entry.get("conditions")))
-        for entry in _mappings(status.get("parents"))
-        if entry.get("controllerName") == CONTROLLER_NAME
-    ]
-
-
-def _parent_name(reference: Item) -> str:
-    namespace = reference.get("namespace")
-    port = reference.get("port")
-    name = f"{namespace}/{reference.get('name')}" if namespace else f"{reference.get('name')}"
-    return f"Service {name}" + (f":{port}" if port else "")
-
-
-def _has_conditions(item: Item, is_route: bool) -> bool:
-    return any(found for _, found in conditions_of(item, _part(item, "status"), is_route))
-
-
-def generation_of(item: Item) -> int:
-    """Return an object's generation."""
-    generation = _part(item, "metadata").get("generation")
-    return generation if isinstance(generation, int) else 0
-
-
-def _part(item: Item, name: str) -> Item:
-    value = item.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> Sequence[object]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _mappings(value: object) -> list[Item]:
-    return [entry for entry in _list(value) if isinstance(entry, Mapping)]
+def _has_conditions(item: Item, form: Form) -> bool:
+    return any(found for _, found in conditions_of(item, part(item, "status"), form))

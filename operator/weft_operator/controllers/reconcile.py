@@ -14,8 +14,9 @@ import structlog
 
 from weft_operator.conditions import notices, rfc3339
 from weft_operator.controllers.events import Recorder
+from weft_operator.controllers.forms import Item, conditions_of, generation_of
 from weft_operator.controllers.outlook import Look, Outlook
-from weft_operator.controllers.plan import Item, Leave, Plan, Times, Wait, Write, conditions_of, generation_of, plan
+from weft_operator.controllers.plan import Leave, Plan, Times, Wait, Write, plan
 from weft_operator.controllers.resources import WATCHED, Reference, status_path
 from weft_operator.controllers.store import ConflictError, Store
 
@@ -120,7 +121,7 @@ class Reconciler:
             Times(
                 now=now, since=known.since, written=known.written, missed=now if known.missed is None else known.missed
             ),
-            is_route=WATCHED[reference.kind].is_route,
+            form=WATCHED[reference.kind].form,
             stamp=rfc3339(self._wall()),
         )
 
@@ -141,9 +142,9 @@ class Reconciler:
         return True
 
     async def _tell(self, reference: Reference, item: dict[str, Any], status: dict[str, object]) -> None:
-        is_route = WATCHED[reference.kind].is_route
-        before = dict(conditions_of(item, item.get("status") or {}, is_route))
-        for where, conditions in conditions_of(item, status, is_route):
+        form = WATCHED[reference.kind].form
+        before = dict(conditions_of(item, item.get("status") or {}, form))
+        for where, conditions in conditions_of(item, status, form):
             for notice in notices(before.get(where, []), conditions, where):
                 await self._recorder.tell(reference, item, notice)
 

@@ -1,13 +1,15 @@
 """The kinds whose status the leader writes, and how each is addressed."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from weft_contract.labels import GATEWAY_GROUP, GROUP, VERSION
+from weft_contract.labels import GATEWAY_EXPERIMENTAL_GROUP, GATEWAY_GROUP, GROUP, VERSION
 from weft_operator.crds import NAMES
 
 CONTROLLER_NAME: Final = "weft.dev/mesh"
-"""Our `controllerName` in the status of routes."""
+"""Our `controllerName` in the status of routes and of the Gateway API's policies."""
+Form: TypeAlias = Literal["conditions", "parents", "ancestors"]
+"""What a status is made of: an object's own conditions, a route's at each parent, or a Gateway API policy's at each ancestor."""
 
 
 class Reference(NamedTuple):
@@ -41,18 +43,25 @@ class Watched:
     plural: str
     version: str | None
     """None: the one that the API server prefers."""
-    is_route: bool
+    form: Form
 
 
 WATCHED: Final = {
     **{
-        names.kind: Watched(kind=names.kind, group=GROUP, plural=names.plural, version=VERSION, is_route=False)
+        names.kind: Watched(kind=names.kind, group=GROUP, plural=names.plural, version=VERSION, form="conditions")
         for names in NAMES
     },
     **{
-        kind: Watched(kind=kind, group=GATEWAY_GROUP, plural=f"{kind.lower()}s", version=None, is_route=True)
+        kind: Watched(kind=kind, group=GATEWAY_GROUP, plural=f"{kind.lower()}s", version=None, form="parents")
         for kind in ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
     },
+    "XBackendTrafficPolicy": Watched(
+        kind="XBackendTrafficPolicy",
+        group=GATEWAY_EXPERIMENTAL_GROUP,
+        plural="xbackendtrafficpolicies",
+        version=None,
+        form="ancestors",
+    ),
 }
 """By kind. Gateway API kinds may be missing from a cluster, or come later."""
 

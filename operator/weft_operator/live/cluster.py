@@ -15,7 +15,7 @@ from weft_operator.live.changes import Change, ProblemBook
 ROUTE_KINDS = frozenset({"HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"})
 COMPILED_KINDS = frozenset(
     {"Mesh", "Namespace", "Node", "Pod", "Service", "EndpointSlice", "ReferenceGrant", *ROUTE_KINDS}
-    | {"AuthorizationPolicy", "PeerAuthentication", "RateLimitPolicy"}
+    | {"AuthorizationPolicy", "PeerAuthentication", "RateLimitPolicy", "XBackendTrafficPolicy"}
 )
 """The kinds whose objects the compiler reads in a cluster. Owners of pods are not: see `members.owner_name`."""
 
@@ -40,6 +40,7 @@ class Cluster:
             authorization=cast("Mapping[str, objects.AuthorizationPolicy]", table["AuthorizationPolicy"]),
             peer_authentication=cast("Mapping[str, objects.PeerAuthentication]", table["PeerAuthentication"]),
             rate_limits=cast("Mapping[str, objects.RateLimitPolicy]", table["RateLimitPolicy"]),
+            backend_traffic=cast("Mapping[str, objects.XBackendTrafficPolicy]", table["XBackendTrafficPolicy"]),
             broken=self._broken,
         )
 

@@ -5,7 +5,8 @@ same functions that `compile_cluster` calls, and tells the next stage what chang
 is equal goes no further, so the work of a round is in proportion to what it changes, never to the cluster.
 
     objects ─► members ─► services ─► routes ────────────► audiences ─► peers ─► shelves
-                   └──────────┴─────► policies ─► modes ─► workloads ──────────────┘
+                   ├──────────┴─────► policies ─► modes ─► workloads ──────────────┘
+                   └────────────────► backend traffic (verdicts alone)
 
 After every round the shelves hold exactly what `compile_cluster` would put into the nodes' documents; the tests compare
 the two after random histories. An engine is not safe for threads, and one that raised must not be used any more.
@@ -24,6 +25,7 @@ from weft_operator.compile.scopes import ScopeFinder
 from weft_operator.compile.settings import Settings, read_settings
 from weft_operator.compile.view import ObjectKey
 from weft_operator.compile.workloads import compile_workload
+from weft_operator.live.backend_traffic import BackendTrafficStage
 from weft_operator.live.changes import Changes, ProblemBook, of_kind
 from weft_operator.live.cluster import Cluster
 from weft_operator.live.delta import Delta
@@ -57,6 +59,7 @@ class Engine:
         self._routes = RouteStage(self.problems)
         self._policies = PolicyStage(self.problems)
         self._modes = ModeStage(self.problems)
+        self._backend_traffic = BackendTrafficStage(self.problems)
         self._audiences = AudienceStage()
         self._peers = PeerStage()
         self._shelves = Shelves()
@@ -98,6 +101,9 @@ class Engine:
         domains = frozenset({settings.trust_domain, *view.bundles})
         policies = self._policies.update(view, finder, changes, members.members, services, domains)
         modes = self._modes.update(view, changes, self._members.by_key, members.members, settings.default_mode)
+        told = self._backend_traffic.update(
+            view, changes, self._members.namespaces, members.namespaces, services.services
+        )
         if before != settings or bundles_changed:
             self._give_always(settings)
         self._share(changes, members, services, routes)
@@ -111,7 +117,7 @@ class Engine:
         return Delta(
             shelves=shelves,
             nodes=nodes,
-            results={**routes.results, **policies.results, **modes.results, **self._mesh_result(changes)},
+            results={**routes.results, **policies.results, **modes.results, **told, **self._mesh_result(changes)},
             problems=self.problems.take_changed(),
         )
 

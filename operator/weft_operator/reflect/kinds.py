@@ -19,6 +19,7 @@ _PLURALS: Final = {
     "GRPCRoute": "grpcroutes",
     "TCPRoute": "tcproutes",
     "TLSRoute": "tlsroutes",
+    "XBackendTrafficPolicy": "xbackendtrafficpolicies",
     **{names.kind: names.plural for names in NAMES},
 }
 _BUILT_IN: Final = frozenset({"", "discovery.k8s.io"})

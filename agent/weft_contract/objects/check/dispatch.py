@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from weft_contract.objects.authorization import AuthorizationPolicy
+from weft_contract.objects.backend_traffic import XBackendTrafficPolicy
 from weft_contract.objects.check.authorization import authorization_problems
+from weft_contract.objects.check.backend_traffic import backend_traffic_problems
 from weft_contract.objects.check.foreign import namespace_problems, pod_problems, service_problems, template_problems
 from weft_contract.objects.check.policies import mesh_problems, peer_authentication_problems, rate_limit_problems
 from weft_contract.objects.check.route import (
@@ -63,6 +65,8 @@ def _problems(item: Object, regex: RegexError) -> Iterator[Problem]:
             return tcp_route_problems(item)
         case TLSRoute():
             return tls_route_problems(item)
+        case XBackendTrafficPolicy():
+            return backend_traffic_problems(item)
         case Pod():
             return pod_problems(item)
         case Namespace():

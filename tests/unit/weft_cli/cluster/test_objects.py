@@ -8,6 +8,7 @@ import pytest
 from weft_cli.cluster.objects import Collection, custom_collections, document, fetch
 from weft_cli.cluster.session import Session
 from weft_operator.access import ApiError, NotFoundError
+from weft_testing import objects as o
 
 GATEWAY = "/apis/gateway.networking.k8s.io"
 
@@ -68,6 +69,17 @@ def test_what_may_not_be_read_is_named_and_the_rest_is_read() -> None:
     assert found.documents == (document(pod),)
     assert found.documents[0].source == "cluster: Pod shop/a"
     assert found.unreadable == (str(refused),)
+
+
+def test_of_the_experimental_channel_only_what_the_compiler_reads_is_listed() -> None:
+    group, policy = "/apis/gateway.networking.x-k8s.io", o.backend_traffic("t", "web")
+    served = {
+        group: {"preferredVersion": {"version": "v1alpha1"}, "versions": [{"version": "v1alpha1"}]},
+        f"{group}/v1alpha1": resources(("XBackendTrafficPolicy", "xbackendtrafficpolicies"), ("XMesh", "xmeshes")),
+        f"{group}/v1alpha1/xbackendtrafficpolicies": {"items": [policy]},
+    }
+    found = fetch(session({**NATIVE, "/api/v1/pods": {"items": []}, **served}))
+    assert [item.body for item in found.documents] == [policy]
 
 
 def test_a_server_that_fails_is_not_taken_for_an_empty_one() -> None:

@@ -136,6 +136,16 @@ def test_of_routes_only_what_our_controller_says_counts() -> None:
     assert troubled(facts(ingress)) == []
 
 
+def test_of_gateway_api_policies_only_what_our_controller_says_counts() -> None:
+    not_accepted = [condition("Accepted", "False", reason="UnsupportedValue")]
+    theirs: dict[str, Any] = {"controllerName": "other/one", "conditions": not_accepted}
+    item = {**o.backend_traffic("t", "web"), "status": {"ancestors": [theirs]}}
+    assert troubled(facts(item)) == [], "it may be meant for somebody else"
+    ours = {"controllerName": "weft.dev/mesh", "conditions": not_accepted}
+    (state,) = troubled(facts({**item, "status": {"ancestors": [theirs, ours]}}))
+    assert (state.kind, state.reason) == ("XBackendTrafficPolicy", "UnsupportedValue")
+
+
 class Server:
     """Answers from a table; what is not in it is not found."""
 

@@ -23,6 +23,7 @@ def test_the_design_is_covered() -> None:
         "TLSRoute",
         "ReferenceGrant",
     }
+    assert {kind for group, kind in KINDS if group == "gateway.networking.x-k8s.io"} == {"XBackendTrafficPolicy"}
     assert len(KINDS) == len(get_args(Object))
 
 

@@ -1,7 +1,7 @@
 """What is done about one object's status, and when."""
 
 from weft_contract.objects import ParentReference
-from weft_operator.compile import ObjectResult, ParentResult, Verdict
+from weft_operator.compile import AncestorResult, ObjectResult, ParentResult, Verdict
 from weft_operator.conditions import Progress
 from weft_operator.controllers.outlook import Look
 from weft_operator.controllers.plan import (
@@ -17,6 +17,7 @@ from weft_operator.controllers.plan import (
     plan,
 )
 from weft_operator.controllers.resources import CONTROLLER_NAME
+from weft_testing import objects as o
 from weft_testing.objects import Doc
 
 STAMP = "2026-01-01T00:00:00Z"
@@ -45,7 +46,7 @@ def decide(
     item: Doc, seen: Look | None, now: float = 100.0, since: float = 0.0, written: float = 0.0, missed: float = 0.0
 ) -> Plan:
     times = Times(now=now, since=since, written=written, missed=missed)
-    return plan(item, seen, times, is_route=False, stamp=STAMP)
+    return plan(item, seen, times, form="conditions", stamp=STAMP)
 
 
 def written(item: Doc, seen: Look | None) -> dict[str, object]:
@@ -142,7 +143,7 @@ def route_look(*verdicts: Verdict) -> Look:
 
 
 def decide_route(item: Doc, seen: Look | None, now: float = 100.0) -> Plan:
-    return plan(item, seen, Times(now=now, since=0.0), is_route=True, stamp=STAMP)
+    return plan(item, seen, Times(now=now, since=0.0), form="parents", stamp=STAMP)
 
 
 def test_a_route_of_somebody_else_is_left_alone() -> None:
@@ -174,6 +175,46 @@ def test_a_route_without_a_verdict_is_waited_for_and_then_unknown() -> None:
     decided = decide_route(route(SERVICE), None)
     assert isinstance(decided, Write)
     assert "Unknown" in str(decided.status)
+
+
+# -- policies of the Gateway API ----------------------------------------------------------------------------------
+
+
+def decide_traffic(item: Doc, accepted: Verdict | None, *, judged: bool = True, now: float = 100.0) -> Plan:
+    """Decide about a policy that is told one thing at Service `shop/web`; None: the Service is not in the mesh."""
+    ancestors = () if accepted is None else (AncestorResult(service="shop/web", accepted=accepted),)
+    result = ObjectResult(
+        kind="XBackendTrafficPolicy",
+        namespace="shop",
+        name="t",
+        generation=0,
+        source="",
+        accepted=accepted or NO,
+        ancestors=ancestors,
+    )
+    seen = Look(result=result, progress=Progress(needed=0)) if judged else None
+    return plan(item, seen, Times(now=now, since=0.0), form="ancestors", stamp=STAMP)
+
+
+def test_a_policy_has_our_entry_beside_others_for_as_long_as_its_target_is_in_the_mesh() -> None:
+    theirs: Doc = {"ancestorRef": GATEWAY, "controllerName": "example.com/gw", "conditions": []}
+    item = {**o.backend_traffic("t", "web"), "status": {"ancestors": [theirs], "future": 1}}
+    decided = decide_traffic(item, NO)
+    assert isinstance(decided, Write)
+    entries = decided.status["ancestors"]
+    assert isinstance(entries, list)
+    assert entries[0] == theirs
+    assert entries[1]["controllerName"] == CONTROLLER_NAME
+    told = {**item, "status": decided.status}
+    assert decide_traffic(told, NO) == Leave()
+    assert decide_traffic(told, None) == Write({"ancestors": [theirs], "future": 1})
+
+
+def test_a_policy_is_told_nothing_before_it_is_known_to_be_our_business() -> None:
+    item = o.backend_traffic("t", "web")
+    assert decide_traffic(item, None) == Leave()
+    assert isinstance(decide_traffic(item, None, judged=False), Wait)
+    assert decide_traffic(o.backend_traffic("t"), None, judged=False) == Leave()
 
 
 def test_a_node_that_is_missing_for_a_moment_is_not_written_about() -> None:

@@ -149,6 +149,13 @@ VARIANTS: list[list[o.Doc]] = [
     ],
     [o.route("s", [o.parent("web", namespace="shop")], [{}], namespace="other")],
     [
+        o.backend_traffic("t", "web", "db", retryConstraint={}),
+        o.backend_traffic("t", "web"),
+        o.backend_traffic("t", "gone", sessionPersistence={}),
+        o.backend_traffic("t", "web", future=1),
+    ],
+    [o.backend_traffic("u", "legacy", namespace="old", retryConstraint={})],
+    [
         o.route("g", [o.parent("web", port=80)], [{}], kind="GRPCRoute"),
         o.route("g", [o.parent("legacy", namespace="old")], [{}], kind="GRPCRoute"),
     ],
