@@ -10,7 +10,7 @@ CLUSTER = PYTHONPATH=agent:operator:iptables:tests:. $(BIN)/python -m weft_testi
 # Debian packages by purpose: what a node needs, what the tests and benchmarks need beside it.
 PACKAGES_RUN := python3-venv iptables nftables iproute2 ipset
 PACKAGES_DEMO := $(PACKAGES_RUN) curl tcpdump
-PACKAGES_TEST := $(PACKAGES_DEMO) procps
+PACKAGES_TEST := $(PACKAGES_DEMO) procps linux-libc-dev
 PACKAGES_IMAGES := dpkg debian-archive-keyring
 PACKAGES_CLUSTER := $(PACKAGES_DEMO) $(PACKAGES_IMAGES) containerd runc containernetworking-plugins busybox-static util-linux conntrack
 PACKAGES_PERF := $(PACKAGES_TEST) wrk gcc libc6-dev util-linux
