@@ -37,10 +37,7 @@ def destroy(name: str) -> list[str]:
     daemon = read_daemon(name)
     if daemon is not None and daemon.alive():
         processes.end(daemon.pid, signal.SIGTERM, _DAEMON_TIMEOUT_S)
-    namespaces = lab_namespaces(name)
-    stuck = processes.kill_all(name, namespaces, _KILL_TIMEOUT_S)
-    for namespace in namespaces:
-        delete_namespace(namespace)
+    stuck = _end_and_delete(name)
     directory = state_directory(name)
     unmount_below(directory)
     if directory.exists():
@@ -48,6 +45,17 @@ def destroy(name: str) -> list[str]:
     with suppress(OSError):  # other labs, or other things of weft, are there: then they stay
         STATE_ROOT.rmdir()
         STATE_ROOT.parent.rmdir()
+    if lab_namespaces(name):  # `ip`, begun by an `up` that was killed, ended a moment after we had looked
+        stuck = _end_and_delete(name)
     left = [f"process {pid} does not end" for pid in stuck]
     left += [f"network namespace {namespace} is still there" for namespace in lab_namespaces(name)]
     return left
+
+
+def _end_and_delete(name: str) -> list[int]:
+    """End what runs in a lab's namespaces and delete these; return the processes that did not end."""
+    namespaces = lab_namespaces(name)
+    stuck = processes.kill_all(name, namespaces, _KILL_TIMEOUT_S)
+    for namespace in namespaces:
+        delete_namespace(namespace)
+    return stuck

@@ -12,10 +12,11 @@ import pytest
 from weft_lab import lifecycle
 from weft_lab.client import Client, UnreachableError
 from weft_lab.lifecycle import LabError
-from weft_lab.machine.namespaces import MachineError, add_namespace, lab_namespaces, run
+from weft_lab.machine import teardown
+from weft_lab.machine.namespaces import MachineError, add_namespace, delete_namespace, lab_namespaces, run
 from weft_lab.machine.processes import end
 from weft_lab.machine.records import claim, machine_lock, read_daemon, read_lab
-from weft_lab.names import STATE_ROOT, fabric_namespace, node_names
+from weft_lab.names import STATE_ROOT, fabric_namespace, node_names, node_namespace
 from weft_testing.lab import REPOSITORY, LiveLab, run_weft, traces
 
 pytestmark = pytest.mark.netns
@@ -125,6 +126,21 @@ def test_an_up_that_was_killed_in_the_middle(name: str) -> None:
         threading.Event().wait(0.005)
     process.kill()
     process.wait()
+    assert lifecycle.down(name)
+    assert traces(name) == []
+
+
+def test_a_namespace_that_comes_while_the_lab_is_taken_away(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `up` that is killed leaves an `ip` that ends by itself, a moment after one has looked."""
+    late = [node_namespace(name, "node-1")]
+
+    def delete(each: str) -> None:
+        delete_namespace(each)
+        if late:
+            add_namespace(late.pop())
+
+    add_namespace(fabric_namespace(name))
+    monkeypatch.setattr(teardown, "delete_namespace", delete)
     assert lifecycle.down(name)
     assert traces(name) == []
 
