@@ -264,6 +264,10 @@ class StreamRefusedError(UpstreamError):
     flag = "UR"
 
 
+class TunnelDrainedError(StreamRefusedError):
+    """The stream was above the peer agent's GOAWAY: only this tunnel is over, the same endpoint is there by another one."""
+
+
 class TunnelLostError(UpstreamError):
     """The tunnel ended under the stream: its socket closed, its peer went silent, or one side broke the protocol."""
 

@@ -15,7 +15,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from weft_contract.limits import Limits
-from weft_core.errors import ClientGoneError, StreamRefusedError, TunnelLostError, UpstreamResetError, WeftError
+from weft_core.errors import (
+    ClientGoneError,
+    StreamRefusedError,
+    TunnelDrainedError,
+    TunnelLostError,
+    UpstreamResetError,
+    WeftError,
+)
 from weft_core.facts import Header
 from weft_core.tunnel import frames
 from weft_core.tunnel.breach import ConnectionBreachError, StreamBreachError
@@ -261,7 +268,7 @@ class Engine:
             self.glitch()
             self.handler.goaway()
         for stream in unknown:
-            stream._lose(StreamRefusedError("the peer agent drains and did not act on this stream"))
+            stream._lose(TunnelDrainedError("the peer agent drains and did not act on this stream"))
         if code != ErrorCode.NO_ERROR:
             said = bytes(payload[8 : 8 + DEBUG_SHOWN_BYTES]).decode("ascii", "backslashreplace")
             self.fail(TunnelLostError(f"the peer agent ended the tunnel: {frames.code_name(code)} {said!r}"))

@@ -7,8 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from weft_agent.proxy.outbound_http import ATTEMPTS
 from weft_contract.resources import Backend, HttpRule, Resource
 from weft_contract.resources.route import Filters, HeaderModifier, PathModifier, Rewrite
+from weft_core.errors import TunnelDrainedError
 from weft_testing.routed_hop import RoutedHop, running_routed_hop
 from weft_testing.routes import endpoint, endpoints, http_route, leads, match, service
 from weft_testing.wire import Wire
@@ -143,3 +145,36 @@ async def _status(caller: Wire) -> int:
     assert length is not None
     await caller.receive(int(length[1]))
     return int(head[9:12])
+
+
+@pytest.mark.trio
+async def test_the_only_endpoint_is_tried_again_where_just_the_tunnel_to_it_drained() -> None:
+    """An agent that is replaced says GOAWAY; a stream that was on its way then was acted on by nobody."""
+    async with running_routed_hop() as hop:
+        behind(hop, leads())
+        caller = await hop.connect()
+        await caller.send(GET)
+        first = await hop.accept("v1")
+        await first.receive_until(b"\r\n\r\n")
+        session = hop.sessions[0]
+        assert session.upstream is not None
+        session.upstream_lost(session.upstream, TunnelDrainedError("drains"), answered=False)
+        second = await hop.accept("v1")
+        await second.receive_until(b"\r\n\r\n")
+        await second.send(OK)
+        assert (await caller.receive_until(b"hi")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.trio
+async def test_a_tunnel_that_drains_every_time_is_told_after_some_tries() -> None:
+    async with running_routed_hop() as hop:
+        behind(hop, leads())
+        caller = await hop.connect()
+        await caller.send(GET)
+        for _ in range(ATTEMPTS):
+            server = await hop.accept("v1")
+            await server.receive_until(b"\r\n\r\n")
+            session = hop.sessions[0]
+            assert session.upstream is not None
+            session.upstream_lost(session.upstream, TunnelDrainedError("drains"), answered=False)
+        assert b"reason=stream_refused" in await caller.receive_until(b"stream_refused")

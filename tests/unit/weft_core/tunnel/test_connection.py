@@ -10,6 +10,7 @@ from weft_core.errors import (
     DrainDeadlineError,
     LocalProtocolError,
     StreamRefusedError,
+    TunnelDrainedError,
     TunnelFullError,
     TunnelLostError,
     UpstreamResetError,
@@ -225,7 +226,7 @@ def test_a_goaway_with_an_error_is_the_end() -> None:
     fixture.connection.open(CONNECT, unknown)
     fixture.feed(raw_goaway(1, ErrorCode.ENHANCE_YOUR_CALM, b"too many \xff"))
     assert isinstance(known.errors[0], TunnelLostError)
-    assert isinstance(unknown.errors[0], StreamRefusedError)
+    assert isinstance(unknown.errors[0], TunnelDrainedError)
     (error,) = fixture.handler.errors
     assert "ENHANCE_YOUR_CALM 'too many \\\\xff'" in str(error)
     assert fixture.connection.closed
