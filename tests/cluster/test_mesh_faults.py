@@ -265,7 +265,7 @@ def mutual(stage: Stage, name: str) -> float:
     labels = {
         "reporter": "destination",
         "connection_security_policy": "mutual_tls",
-        "destination_workload_namespace": STORM,
+        "destination_workload_namespace": name,
     }
     try:
         return stage.count(SERVER_NODE, "istio_requests_total", labels)
