@@ -23,6 +23,8 @@ class WeftError(Exception):
     closes_connection: ClassVar[bool] = True
     retryable: ClassVar[bool] = False
     """Whether the upstream certainly did not act on the request."""
+    endpoint_at_fault: ClassVar[bool] = True
+    """Of retryable ones: whether another endpoint should be tried, rather than the same one by another way."""
     flag: ClassVar[str] = ""
 
 
@@ -266,6 +268,8 @@ class StreamRefusedError(UpstreamError):
 
 class TunnelDrainedError(StreamRefusedError):
     """The stream was above the peer agent's GOAWAY: only this tunnel is over, the same endpoint is there by another one."""
+
+    endpoint_at_fault = False
 
 
 class TunnelLostError(UpstreamError):

@@ -138,11 +138,10 @@ def _own(place: Place, workload: Workload, own: OwnPods) -> Endpoint | None:
     """Say of an own pod what the operator would: no tunnel ends on a port that the pod excluded from capture."""
     if place.node not in ("", own.node):
         return None  # the slice means another pod
-    captured = not any(first <= place.port <= last for first, last in workload.capture.exclude_inbound_ports)
     return Endpoint(
         address=place.address,
         port=place.port,
-        identity=workload.identity if captured else "",
+        identity=workload.identity if workload.capture.takes_inbound(place.port) else "",
         node=own.node,
         workload=f"{workload.namespace}/{workload.workload or workload.name}",
         zone=own.zone,

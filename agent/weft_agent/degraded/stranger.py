@@ -17,7 +17,8 @@ from weft_agent.degraded.place import Place
 from weft_contract import labels
 from weft_contract.objects import Pod
 from weft_contract.objects.annotations import AnnotationError, enrolled
-from weft_contract.resources import Endpoint, Workload
+from weft_contract.objects.pod import owner_name
+from weft_contract.resources import Endpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +36,14 @@ def stranger_there(place: Place, asked: Asked) -> Endpoint | None:
     if pod is None or not asked.trust_domain or not _is_at(pod, place) or not _opted_in(pod):
         return None
     workload = stranger(pod, (place.address,), asked.trust_domain)
-    if workload is None or _keeps_out(workload, place.port):
+    if workload is None or not workload.capture.takes_inbound(place.port):
         return None
     return Endpoint(
         address=place.address,
         port=place.port,
         identity=workload.identity,
         node=pod.spec.node_name,
-        workload=f"{workload.namespace}/{_owner(pod)}",
+        workload=f"{workload.namespace}/{owner_name(pod)}",
         zone=place.zone,
         ready=place.ready,
     )
@@ -58,16 +59,3 @@ def _opted_in(pod: Pod) -> bool:
         return enrolled(pod.metadata.labels[labels.MESH_LABEL])
     except (KeyError, AnnotationError):
         return has_gate(pod)
-
-
-def _keeps_out(workload: Workload, port: int) -> bool:
-    return any(first <= port <= last for first, last in workload.capture.exclude_inbound_ports)
-
-
-def _owner(pod: Pod) -> str:
-    """Return the name of what made a pod, for telemetry: of a ReplicaSet without the hash that its Deployment gave it."""
-    owner = next((item for item in pod.metadata.owner_references if item.controller), None)
-    template_hash = pod.metadata.labels.get("pod-template-hash", "")
-    if owner is None:
-        return pod.metadata.name
-    return owner.name.removesuffix(f"-{template_hash}") if owner.kind == "ReplicaSet" and template_hash else owner.name

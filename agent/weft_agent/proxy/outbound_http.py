@@ -26,7 +26,7 @@ from weft_contract.resources import Endpoint
 from weft_core.balance import EndpointState, pick, state_of
 from weft_core.canonical import canonical_host, canonical_target
 from weft_core.decision import Denied
-from weft_core.errors import ConnectTimeoutError, NoEndpointsError, ResponseTimeoutError, TunnelDrainedError, WeftError
+from weft_core.errors import ConnectTimeoutError, NoEndpointsError, ResponseTimeoutError, WeftError
 from weft_core.facts import RequestFacts
 from weft_core.http1 import RequestHead, ResponseHead
 from weft_core.policy.egress import leave
@@ -144,7 +144,7 @@ class OutboundHttp:
         endpoint = self._endpoint
         self._done_with_endpoint()
         tried = self._tried = self._tried or []
-        if endpoint is not None and error.retryable and not isinstance(error, TunnelDrainedError):
+        if endpoint is not None and error.retryable and error.endpoint_at_fault:
             tried.append(endpoint)
             state_of(self._context.states, endpoint).failed(self._context.reactor.now)
         candidates = self._candidates()

@@ -37,6 +37,11 @@ class Metadata(Foreign, frozen=True, kw_only=True):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     @property
+    def controller(self) -> OwnerReference | None:
+        """The owner that made the object and keeps it."""
+        return next((item for item in self.owner_references if item.controller), None)
+
+    @property
     def created_unix_s(self) -> float:
         """Creation time; 0 where it is not known, as in files."""
         return unix_s(self.creation_timestamp)

@@ -1,11 +1,15 @@
 """Pods: what capture, identity, readiness and probe recognition need of them."""
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 import msgspec
 
 from weft_contract.objects.metadata import Metadata
 from weft_contract.objects.shape import Foreign
+
+_CRON_SUFFIX: Final = re.compile(r"-[0-9]{8,10}$")
+"""What a CronJob appends to the names of its Jobs (minutes since 1970; once seconds)."""
 
 PortReference = int | str
 """A number, or the name of a container port."""
@@ -103,3 +107,17 @@ class Pod(Foreign, frozen=True, kw_only=True):
     metadata: Metadata
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
+
+
+def owner_name(pod: Pod) -> str:
+    """Return the name of what made a pod, as people know it, by the pod's object alone: of a ReplicaSet the Deployment's.
+
+    Source: Istio derives workload names the same way, which its dashboards rely on.
+    """
+    owner = pod.metadata.controller
+    if owner is None:
+        return pod.metadata.name
+    if owner.kind == "ReplicaSet":
+        template_hash = pod.metadata.labels.get("pod-template-hash", "")
+        return owner.name.removesuffix(f"-{template_hash}") if template_hash else owner.name
+    return _CRON_SUFFIX.sub("", owner.name) if owner.kind == "Job" else owner.name

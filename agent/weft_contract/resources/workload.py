@@ -22,6 +22,10 @@ class Capture(Shape, frozen=True, kw_only=True):
     netns: str | None = None
     """Name below /run/netns on plain hosts; None where the agent finds the namespace by the pod's uid."""
 
+    def takes_inbound(self, port: int) -> bool:
+        """Whether what comes to a port is captured."""
+        return not any(first <= port <= last for first, last in self.exclude_inbound_ports)
+
 
 class InboundPort(Shape, frozen=True, kw_only=True):
     """A port of the pod that something declares: a container port or the target of a Service port."""

@@ -20,8 +20,9 @@ from weft_cli.overview.nodes import NodeState, OperatorState, node_states, opera
 from weft_cli.overview.objects import ObjectState, troubled
 
 NO_OPERATOR: Final = (
-    "no operator runs: traffic goes on as it is; changes do not reach the agents, new pods of the mesh are not admitted, "
-    "certificates are not renewed; look at deployment/weft-operator in --system-namespace"
+    "no operator runs: traffic goes on as it is; changes do not reach the agents, certificates are not renewed, pods of new "
+    "identities wait at their gate, and where the webhook alone puts the gate in (`weft check`) no pod of the mesh can be "
+    "made; look at deployment/weft-operator in --system-namespace"
 )
 
 

@@ -5,7 +5,6 @@ that makes no identity) is a problem, never a silent stranger. Pods without an a
 ended, are simply not there.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -18,13 +17,12 @@ from weft_contract.names import is_subdomain
 from weft_contract.objects import Namespace, Pod, ReplicaSet
 from weft_contract.objects.annotations import AnnotationError, enrolled
 from weft_contract.objects.metadata import Metadata
+from weft_contract.objects.pod import owner_name as name_by_object
 from weft_contract.problems import Problem
 from weft_operator.compile.ports import Ranges, annotated_ranges
 from weft_operator.compile.view import ClusterView
 
 ENDED: Final = frozenset({"Succeeded", "Failed"})
-_CRON_SUFFIX: Final = re.compile(r"-[0-9]{8,10}$")
-"""What a CronJob appends to the names of its Jobs (minutes since 1970; once seconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,23 +175,15 @@ def _member(view: ClusterView, key: str, pod: Pod, trust_domain: str) -> Member 
 
 
 def owner_name(pod: Pod, replica_sets: Mapping[str, ReplicaSet]) -> str:
-    """Return the name of what made a pod, as people know it: the Deployment rather than its ReplicaSet.
-
-    Source: Istio derives workload names the same way, which its dashboards rely on.
-    """
-    owner = next((item for item in pod.metadata.owner_references if item.controller), None)
-    if owner is None:
-        return pod.metadata.name
-    if owner.kind == "ReplicaSet":
-        made_by = replica_sets.get(f"{pod.metadata.namespace}/{owner.name}")
-        if made_by is not None:
-            above = next((item for item in made_by.metadata.owner_references if item.controller), None)
-            return above.name if above else owner.name
-        template_hash = pod.metadata.labels.get("pod-template-hash", "")
-        return owner.name.removesuffix(f"-{template_hash}") if template_hash else owner.name
-    if owner.kind == "Job":
-        return _CRON_SUFFIX.sub("", owner.name)
-    return owner.name
+    """Return the name of what made a pod, as people know it; where its ReplicaSet is held, by what that says of its owner."""
+    owner = pod.metadata.controller
+    made_by = (
+        replica_sets.get(f"{pod.metadata.namespace}/{owner.name}") if owner and owner.kind == "ReplicaSet" else None
+    )
+    if made_by is None:
+        return name_by_object(pod)
+    above = made_by.metadata.controller
+    return above.name if above else made_by.metadata.name
 
 
 def pod_uid(pod: Pod) -> str:
