@@ -267,7 +267,10 @@ class StreamRefusedError(UpstreamError):
 
 
 class TunnelDrainedError(StreamRefusedError):
-    """The stream was above the peer agent's GOAWAY: only this tunnel is over, the same endpoint is there by another one."""
+    """Nothing of the stream was acted on (above the peer agent's GOAWAY, or never sent), and only this tunnel is over.
+
+    The same endpoint is there by another one.
+    """
 
     endpoint_at_fault = False
 
@@ -278,6 +281,12 @@ class TunnelLostError(UpstreamError):
     reason = "tunnel_lost"
     http_status = 503
     flag = "UC"
+
+
+class RootWithdrawnError(TunnelLostError):
+    """The root that vouched for the peer agent was withdrawn, so it may not speak on; its streams ended with the tunnel."""
+
+    reason = "root_withdrawn"
 
 
 class UpstreamProtocolError(UpstreamError):

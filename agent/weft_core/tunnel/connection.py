@@ -202,7 +202,7 @@ class TunnelConnection:
         self._engine.drain()
 
     def close(self, code: int = ErrorCode.NO_ERROR, error: WeftError | None = None) -> None:
-        """Send GOAWAY and end every stream.
+        """Send GOAWAY and end every stream; those of which nothing was passed on are refused, so that they can be repeated.
 
         Args:
             code: why, of RFC 9113 §7.
@@ -211,6 +211,7 @@ class TunnelConnection:
         engine = self._engine
         if not engine.closed:
             engine.outlet.send(frames.goaway_frame(engine.roll.last_peer_id, code, "closed"))
+            engine.refuse_unconnected()
             engine.end_all(error or TunnelLostError("this agent closed the tunnel"))
 
     def lost(self, error: WeftError) -> None:

@@ -211,7 +211,7 @@ class Engine:
         why = f"the peer agent reset the stream ({frames.code_name(code)})"
         error: WeftError = UpstreamResetError(why) if self.client else ClientGoneError(why)
         if self.client and code == ErrorCode.REFUSED_STREAM:
-            error = StreamRefusedError(why)
+            error = StreamRefusedError(why) if self._peer_last == frames.LARGEST_ID else TunnelDrainedError(why)
         if code == ErrorCode.NO_ERROR and stream._peer_ended and not (stream._end_delivered or stream._gone):
             stream._stop_sending(error)  # a complete answer must not be lost to it (RFC 9113 §8.1)
         else:
@@ -357,6 +357,13 @@ class Engine:
         if not (self.closed or self.goaway_sent):
             self.goaway_sent = self.draining = True
             self.outlet.send(frames.goaway_frame(self.roll.last_peer_id, ErrorCode.NO_ERROR, "draining"))
+
+    def refuse_unconnected(self) -> None:
+        """Tell a client which of the streams up to our GOAWAY came to nothing either; the connection ends right after."""
+        if not self.client:
+            for stream in self.roll.open.values():
+                if stream.unconnected:
+                    self.outlet.send(frames.reset_frame(stream.id, ErrorCode.REFUSED_STREAM))
 
     def broke(self, error: ConnectionBreachError) -> None:
         """Answer a breach of the peer."""

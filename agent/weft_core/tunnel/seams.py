@@ -69,6 +69,8 @@ class TunnelHandler(Protocol):
 class StreamOwner(Protocol):
     """The connection, as a stream of its own sees it; not for others."""
 
+    draining: bool
+
     def refill(self, stream: "TunnelStream") -> None:
         """Give receive window back if enough was consumed."""
 

@@ -140,6 +140,11 @@ class TunnelStream:
         return not (connected or self._out_ended or self.bytes_out)
 
     @property
+    def unconnected(self) -> bool:
+        """True while it is a CONNECT without an answer: whoever accepts one passes nothing on before saying so."""
+        return self._method == b"CONNECT" and not self._answered
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes written that wait for credit."""
         return self._queue.size if self._queue is not None else 0
@@ -153,6 +158,11 @@ class TunnelStream:
     def closed(self) -> bool:
         """True once no callback follows any more."""
         return self._gone
+
+    @property
+    def draining(self) -> bool:
+        """True once its tunnel only finishes what is open: keep it for nothing further."""
+        return self._owner.draining
 
     def send_headers(self, headers: Sequence[Header], end_stream: bool = False, *, block: bytes | None = None) -> None:
         """Send a response head (1xx ones, then the final one), or trailers, which follow everything written.

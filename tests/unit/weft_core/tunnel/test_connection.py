@@ -203,6 +203,30 @@ def test_a_stream_that_crossed_the_goaway_is_tried_elsewhere() -> None:
     assert not pair.server.closed, "and did not mind its frames"
 
 
+def test_a_server_that_closes_refuses_what_it_has_not_answered() -> None:
+    """Nothing of a CONNECT is passed on before its answer; of another request something may have been."""
+    pair = WirePair()
+    _, connected, _, _ = pair.tunnel()
+    pair.server_handler.on_opened = lambda stream, recorder: None
+    waiting, request = Recorder(), Recorder()
+    pair.client.open(CONNECT, waiting).write(b"kept by the server")
+    pair.client.open(POST, request).finish()
+    pair.settle()
+    pair.server.close()
+    pair.settle()
+    pair.client.lost(TunnelLostError("closed"))
+    assert [type(error) for error in waiting.errors] == [TunnelDrainedError]
+    assert [type(error) for error in connected.errors + request.errors] == [TunnelLostError] * 2
+
+
+def test_what_a_server_refuses_without_leaving_is_its_own_affair() -> None:
+    fixture = RawPeer(client=True)
+    refused = Recorder()
+    fixture.connection.open(CONNECT, refused)
+    fixture.feed(raw(RST_STREAM, 0, 1, struct.pack(">I", ErrorCode.REFUSED_STREAM)))
+    assert [type(error) for error in refused.errors] == [StreamRefusedError]
+
+
 def test_draining_twice_says_it_once() -> None:
     fixture = RawPeer()
     fixture.feed(raw_head(1, CONNECT))
