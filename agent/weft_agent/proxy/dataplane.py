@@ -2,8 +2,8 @@
 
 Theory: the channel's calls are short and change tables; connections notice by `Context.generation`. A new snapshot is swapped
 in as a whole, then everything alive is asked again in slices, so that a change of policy ends what it forbids without
-stopping the loop. The self test is a listener of this worker alone whose requests go through the same acceptor, parser and
-session as everybody's.
+stopping the loop; a new certificate does the same, for the tunnels that showed the old one. The self test is a listener of
+this worker alone whose requests go through the same acceptor, parser and session as everybody's.
 """
 
 import socket
@@ -160,6 +160,7 @@ class DataPlane:
             self._context.contexts.put_key_pair(parse_spiffe_id(keys.identity), keys.chain, key_fd, time.time())
         except WeftError as exc:
             self._report("certificate-refused", f"{keys.identity}: {exc}")
+        self._recheck.set()
 
     def keys_gone(self, gone: KeysGone) -> None:
         """Forget an identity."""
@@ -244,7 +245,7 @@ class DataPlane:
                     await trio.lowlevel.checkpoint()
 
     async def _ask_again(self) -> None:
-        """Put everything alive to the present policy after each change."""
+        """Put everything alive to the present policy and certificates after each change."""
         while True:
             await self._recheck.wait()
             self._recheck = trio.Event()

@@ -157,7 +157,7 @@ class OutboundHttp:
     def release(self, session: Session, upstream: Upstream, *, reusable: bool) -> None:
         """Put a connection back for the pod's next request to that endpoint."""
         self._done_with_endpoint()
-        if reusable and not (self._context.draining or self._pod.gone or self._pod.leaving):
+        if reusable and upstream.lasts and not (self._context.draining or self._pod.gone or self._pod.leaving):
             self._pod.park(upstream, self._context.limits.pool_idle_timeout_s)
         else:
             upstream.drop()

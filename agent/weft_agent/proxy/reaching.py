@@ -18,7 +18,7 @@ from weft_agent.proxy.tunnel_client import TunnelPool, Wanted
 from weft_agent.reactor import Buffer, End, TcpEnd
 from weft_contract.resources import Endpoint
 from weft_core.decision import Denied, Permit
-from weft_core.errors import TunnelLostError, WeftError
+from weft_core.errors import RootWithdrawnError, TunnelDrainedError, TunnelLostError, WeftError
 from weft_core.facts import ConnectionFacts, Header
 from weft_core.policy.egress import leave
 from weft_core.tunnel import TunnelStream
@@ -188,9 +188,12 @@ class Reach:
 
     def lost(self, error: WeftError | None) -> None:
         """Handle a stream that is gone before its destination answered."""
-        if self._stream is not None:
-            self._stream = None
-            self._failed(error or TunnelLostError("the destination's agent ended the stream without an answer"))
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
+        if isinstance(error, RootWithdrawnError) and not stream.bytes_out:
+            error = TunnelDrainedError(f"nothing was sent yet: {error}")
+        self._failed(error or TunnelLostError("the destination's agent ended the stream without an answer"))
 
 
 def local_facts(pod: Pod, endpoint: Endpoint) -> ConnectionFacts:

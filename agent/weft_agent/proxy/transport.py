@@ -240,10 +240,10 @@ class Transport:
         self.deadline = min(self.expires, now + 3600.0 if due is None else due)
         self._reactor.watch(self)
 
-    def close(self) -> None:
-        """Say goodbye and close."""
+    def close(self, error: WeftError | None = None) -> None:
+        """Say goodbye and close; streams that are still open are told why."""
         if self._fd >= 0:
-            self._connection.close()
+            self._connection.close(error=error)
             self._marked = True
             self.flush()
             if not self._unsent:  # else the goodbye would stand in the middle of a record

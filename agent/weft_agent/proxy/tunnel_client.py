@@ -4,6 +4,10 @@ Theory: a tunnel belongs to one source pod because its certificate speaks for th
 port because that is where its connection goes. A flow that has moved much data keeps its tunnel to itself: new streams open
 another, so that nothing small waits behind it. The peer must be the identity that the endpoint is configured with: a reused
 pod IP fails the handshake (retryable: another endpoint may do). A tunnel without a stream closes after a while.
+
+A tunnel lives with the certificates of its handshake. Once the pod's own was renewed, new streams get another tunnel and this
+one ends with its last stream; the other side does the same for its own. So whatever is young finds no certificate about to
+expire, and no root about to leave. What is still there when a root was withdrawn is cut: its peer may not speak on.
 """
 
 import socket
@@ -18,9 +22,15 @@ from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.transport import Transport
 from weft_agent.proxy.wire import SocketWire
 from weft_agent.reactor import OUTSIDE, TcpEnd
-from weft_agent.tls import TlsEngine, handshake
+from weft_agent.tls import TlsContext, TlsEngine, handshake
 from weft_contract.identity import IdentityGrammarError, SpiffeId, parse_spiffe_id
-from weft_core.errors import IdentityMismatchError, PolicyRevokedError, TunnelLostError, WeftError
+from weft_core.errors import (
+    IdentityMismatchError,
+    RootWithdrawnError,
+    TunnelDrainedError,
+    TunnelLostError,
+    WeftError,
+)
 from weft_core.facts import Header
 from weft_core.identity import PeerCertificate
 from weft_core.tunnel import HeadReceiver, TunnelConnection, TunnelStream
@@ -51,8 +61,8 @@ class ClientTunnel:
     """One tunnel to one destination; handler of its connection and a flow of the data plane."""
 
     __slots__ = (
-        "_context", "_dial", "_idle_since", "_key", "_peer", "_pod", "_pool", "_streams_counted", "_waiting", "connection",
-        "deadline", "transport", "wheel_at",
+        "_context", "_dial", "_idle_since", "_key", "_peer", "_pod", "_pool", "_streams_counted", "_tls", "_waiting",
+        "connection", "deadline", "transport", "wheel_at",
     )  # fmt: skip
 
     def __init__(self, context: Context, pool: "TunnelPool", pod: Pod, key: Key) -> None:
@@ -62,6 +72,7 @@ class ClientTunnel:
         self._key = key
         self._waiting: list[Wanted] = []
         self._peer: PeerCertificate | None = None
+        self._tls: TlsContext | None = None
         self._idle_since = 0.0
         self._streams_counted = 0
         self.connection = TunnelConnection(client=True, limits=context.limits, handler=self)
@@ -112,6 +123,8 @@ class ClientTunnel:
             expected = _identity(self._key[1])
             engine = context.tls_engine("client", self._pod.identity, expected.trust_domain)
             peer = await handshake(engine, SocketWire(sock), context.gate, source=self._pod.uid, expected=expected)
+            if not context.contexts.still_trusts(peer):
+                raise TunnelDrainedError(f"the root that vouched for {peer.identity} was withdrawn meanwhile")
         except WeftError as exc:
             sock.close()
             context.handshake_failed("client", exc, self._pod)
@@ -129,7 +142,7 @@ class ClientTunnel:
 
     def _start(self, sock: socket.socket, engine: TlsEngine, peer: PeerCertificate) -> None:
         context = self._context
-        self._peer = peer
+        self._peer, self._tls = peer, engine.context
         self.transport = Transport(context.reactor, sock, engine, self.connection, context.plain, self)
         self.transport.expires = context.when(peer.not_after_unix_s + context.limits.clock_skew_s)
         context.add("weft_tunnels_opened_total", {"role": "client"})
@@ -141,6 +154,7 @@ class ClientTunnel:
                 self._open(wanted)
             else:
                 self._pool.again(self._pod, self._key, wanted)
+        self.recheck()
 
     def _failed(self, error: WeftError) -> None:
         self._dial = None
@@ -208,9 +222,15 @@ class ClientTunnel:
         self._streams_counted = now
 
     def recheck(self) -> None:
-        """End the tunnel if its peer's root is no longer trusted."""
-        if self._peer is not None and not self._context.contexts.still_trusts(self._peer):
-            self.cut(PolicyRevokedError(f"the root that vouched for {self._peer.identity} was withdrawn"))
+        """End the tunnel if its peer's root is no longer trusted; let another take its place if the pod's certificate did."""
+        peer, tls, contexts = self._peer, self._tls, self._context.contexts
+        if peer is None or tls is None:
+            return
+        if not contexts.still_trusts(peer):
+            self.cut(RootWithdrawnError(f"the root that vouched for {peer.identity} was withdrawn"))
+        elif not self.connection.draining and contexts.superseded(tls, self._pod.identity):
+            self.connection.drain()
+            self.goaway()
 
     def drain(self) -> None:
         """The tunnel ends with its last stream."""
@@ -224,9 +244,11 @@ class ClientTunnel:
             self.drain()
 
     def cut(self, error: WeftError) -> None:
-        """End now."""
+        """End now; whoever loses a stream by it finds neither this tunnel nor a resting stream of it when looking for another."""
         if self.transport is not None:
-            self.transport.close()
+            self._pool.forget(self._key, self)
+            self._pod.drop_parked(self._key[2:])
+            self.transport.close(error)
         elif self._dial is not None:
             self._dial.cancel()
             self._failed(error)

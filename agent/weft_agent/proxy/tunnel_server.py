@@ -2,7 +2,8 @@
 
 Theory: the peer's identity is the certificate's and holds for every stream; the destination is the connection's own original
 destination, so a tunnel leads to one pod and port whatever its streams ask for. A refusal is an answer on the stream with
-reason and detail; HTTP refusals are HTTP answers inside it.
+reason and detail; HTTP refusals are HTTP answers inside it. When the pod's certificate was renewed the peer is told to open
+another tunnel (GOAWAY), and what lives here goes on; `tunnel_client` says why.
 """
 
 import socket
@@ -18,10 +19,10 @@ from weft_agent.proxy.meter import Party, party_named
 from weft_agent.proxy.pod import Pod
 from weft_agent.proxy.transport import Transport
 from weft_agent.proxy.wire import SocketWire
-from weft_agent.tls import TlsEngine, handshake
+from weft_agent.tls import TlsContext, TlsEngine, handshake
 from weft_contract.identity import SpiffeId
 from weft_core.decision import Denied
-from weft_core.errors import PolicyRevokedError, WeftError
+from weft_core.errors import RootWithdrawnError, UntrustedPeerError, WeftError
 from weft_core.facts import ConnectionFacts, Header
 from weft_core.identity import PeerCertificate
 from weft_core.tunnel import ErrorCode, TunnelConnection, TunnelStream
@@ -37,8 +38,8 @@ class ServerTunnel:
     """One tunnel into one pod; handler of its connection and a flow of the data plane."""
 
     __slots__ = (
-        "_authority", "_context", "_facts", "_over", "_peer", "_pod", "_streams_counted", "_told", "connection",
-        "transport",
+        "_authority", "_context", "_facts", "_over", "_peer", "_pod", "_streams_counted", "_tls", "_told",
+        "connection", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,7 @@ class ServerTunnel:
             destination_port=address[1], encrypted=True,
         )  # fmt: skip
         self._streams_counted = 0
+        self._tls: TlsContext | None = None
         self._told: dict[tuple[Header, ...], tuple[Kind, Party]] = {}
         self.connection = TunnelConnection(client=False, limits=context.limits, handler=self)
         self.transport: Transport | None = None
@@ -70,12 +72,14 @@ class ServerTunnel:
         transport = Transport(context.reactor, sock, engine, self.connection, context.plain, self)
         transport.expires = expires
         self.transport = transport
+        self._tls = engine.context
         context.flows.add(self)
         context.add("weft_tunnels_opened_total", {"role": "server"})
         context.add("weft_tunnels_active", {"role": "server"})
         transport.start()
         if context.draining:
             self.drain()
+        self.recheck()
 
     # -- handler of the tunnel engine ---------------------------------------------------------------------------------
 
@@ -149,9 +153,15 @@ class ServerTunnel:
         self._streams_counted = now
 
     def recheck(self) -> None:
-        """End the tunnel if its peer's root is no longer trusted; streams are rechecked on their own."""
-        if not self._context.contexts.still_trusts(self._peer):
-            self.cut(PolicyRevokedError(f"the root that vouched for {self._peer.identity} was withdrawn"))
+        """End the tunnel if its peer's root is no longer trusted, drain it if the pod's certificate was renewed.
+
+        Streams are rechecked on their own. The peer closes a drained tunnel, since it alone knows that no stream is on its way.
+        """
+        contexts, tls = self._context.contexts, self._tls
+        if not contexts.still_trusts(self._peer):
+            self.cut(RootWithdrawnError(f"the root that vouched for {self._peer.identity} was withdrawn"))
+        elif tls is not None and contexts.superseded(tls, self._pod.identity):
+            self.drain()
 
     def drain(self) -> None:
         """Say GOAWAY; the tunnel ends with its last stream."""
@@ -166,7 +176,7 @@ class ServerTunnel:
     def cut(self, error: WeftError) -> None:
         """End now."""
         if self.transport is not None:
-            self.transport.close()
+            self.transport.close(error)
 
     def _refuse(self, stream: TunnelStream, why: Denied | WeftError, identity: SpiffeId) -> None:
         if isinstance(why, Denied):
@@ -207,6 +217,8 @@ async def serve_tunnel(
         engine = context.tls_engine("server", identity)
         engine.feed(first)
         peer = await handshake(engine, SocketWire(sock), context.gate, source=peer_address)
+        if not context.contexts.still_trusts(peer):
+            raise UntrustedPeerError(f"the root that vouched for {peer.identity} was withdrawn meanwhile")
     except WeftError as exc:
         context.handshake_failed("server", exc, pod)
         sock.close()

@@ -2,7 +2,7 @@
 
 Theory of operation. One `SSLContext` serves one (own identity, role, peer trust domain) as long as neither the key nor the
 roots change; it is built when first asked for, and forgotten when either changes. Tunnels that live keep the context they
-were made with. The switches, and what goes wrong without them:
+were made with, and are to be replaced in good time once `superseded` says so. The switches, and what goes wrong without them:
 
 - TLS 1.3 only: no renegotiation, no weak suites, certificates travel encrypted.
 - No session tickets, on either side (`num_tickets`, `OP_NO_TICKET`): a ticket got from one identity is resumed with another
@@ -59,6 +59,8 @@ class TlsContext:
     bundles: Mapping[str, frozenset[bytes]]
     """Roots that the peer's chain may end in, by the trust domain it claims."""
     limits: Limits
+    chain_sha256: bytes
+    """Which certificate we show."""
 
     @property
     def peer_role(self) -> Role:
@@ -171,6 +173,16 @@ class TlsContexts:
         roots = self._anchors.by_domain.get(peer.identity.trust_domain, frozenset())
         return any(hashlib.sha256(root).digest() == peer.root_sha256 for root in roots)
 
+    def superseded(self, context: TlsContext, identity: SpiffeId | None) -> bool:
+        """Tell whether what was made with `context` should be made anew: `identity` has another certificate by now.
+
+        Args:
+            context: what a live tunnel was made with.
+            identity: whose tunnel it is; None: not known at present, which supersedes nothing.
+        """
+        credential = self._credentials.get(identity) if identity is not None else None
+        return credential is not None and credential.digest != context.chain_sha256
+
     # -- what is asked for ------------------------------------------------------------------------------------------
 
     def server(self, identity: SpiffeId, now_unix_s: float) -> TlsContext:
@@ -203,7 +215,7 @@ class TlsContexts:
             if not anchors.by_domain:
                 raise UntrustedPeerError(f"no roots are known for trust domain {peer_domain or self.own_domain}")
             built = self._build(role, anchors, credential)
-            context = TlsContext(built, role, identity, anchors.by_domain, self.limits)
+            context = TlsContext(built, role, identity, anchors.by_domain, self.limits, credential.digest)
             credential.contexts[role, peer_domain] = context
         return context
 

@@ -231,6 +231,35 @@ def test_who_was_vouched_for_by_a_root_that_left() -> None:
     mesh.close()
 
 
+def test_what_was_made_with_a_certificate_that_was_replaced_is_superseded(
+    contexts: TlsContexts, root: pki.Authority
+) -> None:
+    now = time.time()
+    first, second = root.issue(), root.issue()
+    put(contexts, first)
+    made = [contexts.server(ALICE, now), contexts.client(ALICE, DOMAIN, now)]
+    assert [contexts.superseded(context, ALICE) for context in made] == [False, False]
+    contexts.put_bundles({DOMAIN: [root.pem_text, pki.root().pem_text]})
+    put(contexts, first)
+    assert not contexts.superseded(made[0], ALICE), "neither new roots nor the same certificate again are a renewal"
+    put(contexts, second)
+    assert [contexts.superseded(context, ALICE) for context in made] == [True, True]
+    assert not contexts.superseded(contexts.server(ALICE, now), ALICE)
+    assert not contexts.superseded(made[0], None), "a pod that is not in the configuration now"
+    contexts.drop_key_pair(ALICE)
+    assert not contexts.superseded(made[0], ALICE), "nothing could take its place"
+
+
+def test_a_pod_that_became_somebody_else_supersedes_what_was_made_before(
+    contexts: TlsContexts, root: pki.Authority
+) -> None:
+    put(contexts, root.issue())
+    made = contexts.server(ALICE, time.time())
+    assert not contexts.superseded(made, BOB), "its certificate is not there yet"
+    put(contexts, root.issue(uris=(pki.BOB,)), pki.BOB)
+    assert contexts.superseded(made, BOB)
+
+
 # -- bad changes change nothing -----------------------------------------------------------------------------------------
 
 

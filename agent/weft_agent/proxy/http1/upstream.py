@@ -28,6 +28,7 @@ from weft_core.errors import (
 )
 from weft_core.facts import Header
 from weft_core.http1 import CHUNKED, UNTIL_EOF, ChunkedDecoder, ResponseHead, next_informational, parse_response
+from weft_core.tunnel import TunnelStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +103,12 @@ class Upstream:
         """Go back to IDLE after an exchange."""
         self.session = None
         self._state = IDLE
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it may be kept for another exchange: a stream whose tunnel drains would keep that tunnel alive."""
+        end = self.end
+        return not (isinstance(end, TunnelStream) and end.draining)
 
     @property
     def answered(self) -> bool:
