@@ -2,8 +2,8 @@
 
 Theory: the peer's identity is the certificate's and holds for every stream; the destination is the connection's own original
 destination, so a tunnel leads to one pod and port whatever its streams ask for. A refusal is an answer on the stream with
-reason and detail; HTTP refusals are HTTP answers inside it. When the pod's certificate was renewed the peer is told to open
-another tunnel (GOAWAY), and what lives here goes on; `tunnel_client` says why.
+reason and detail; HTTP refusals are HTTP answers inside it. When the pod's certificate was renewed the peer is asked to open
+another tunnel, and whatever arrives here until then is served; `tunnel_client` says why.
 """
 
 import socket
@@ -153,15 +153,15 @@ class ServerTunnel:
         self._streams_counted = now
 
     def recheck(self) -> None:
-        """End the tunnel if its peer's root is no longer trusted, drain it if the pod's certificate was renewed.
+        """End the tunnel if its peer's root is no longer trusted, have it replaced if the pod's certificate was renewed.
 
-        Streams are rechecked on their own. The peer closes a drained tunnel, since it alone knows that no stream is on its way.
+        Streams are rechecked on their own. The peer closes what it replaced: it alone knows that no stream is on its way.
         """
         contexts, tls = self._context.contexts, self._tls
         if not contexts.still_trusts(self._peer):
             self.cut(RootWithdrawnError(f"the root that vouched for {self._peer.identity} was withdrawn"))
         elif tls is not None and contexts.superseded(tls, self._pod.identity):
-            self.drain()
+            self.connection.retire()
 
     def drain(self) -> None:
         """Say GOAWAY; the tunnel ends with its last stream."""

@@ -201,6 +201,13 @@ class TunnelConnection:
         """Send GOAWAY with the last stream accepted: nothing new, what is open finishes."""
         self._engine.drain()
 
+    def retire(self) -> None:
+        """Ask the client, whose streams are still accepted, to open others elsewhere; the tunnel ends when it closes it.
+
+        Nothing that crosses this on its way is lost, as it would be by `drain`. Source: RFC 9113 §6.8, the GOAWAY of 2^31-1.
+        """
+        self._engine.retire()
+
     def close(self, code: int = ErrorCode.NO_ERROR, error: WeftError | None = None) -> None:
         """Send GOAWAY and end every stream; those of which nothing was passed on are refused, so that they can be repeated.
 

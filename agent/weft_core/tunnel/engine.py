@@ -55,8 +55,8 @@ class Engine:
     """
 
     __slots__ = (
-        "_greeted", "_over", "_peer_last", "acknowledged", "client", "closed", "draining", "exchange", "goaway_sent", "guard",
-        "handler", "intake", "outlet", "peer", "roll", "windows",
+        "_greeted", "_over", "_peer_last", "_retired", "acknowledged", "client", "closed", "draining", "exchange", "goaway_sent",
+        "guard", "handler", "intake", "outlet", "peer", "roll", "windows",
     )  # fmt: skip
 
     def __init__(self, *, client: bool, limits: Limits, handler: TunnelHandler) -> None:
@@ -84,6 +84,7 @@ class Engine:
         self.closed = False
         self._greeted = False
         self._peer_last = frames.LARGEST_ID
+        self._retired = False
         self._over: list[TunnelStream] = []
 
     # -- frames (called by the intake) ----------------------------------------------------------------------------
@@ -357,6 +358,12 @@ class Engine:
         if not (self.closed or self.goaway_sent):
             self.goaway_sent = self.draining = True
             self.outlet.send(frames.goaway_frame(self.roll.last_peer_id, ErrorCode.NO_ERROR, "draining"))
+
+    def retire(self) -> None:
+        """Say that no new stream is wanted, without setting a last one."""
+        if not (self.closed or self.goaway_sent or self._retired):
+            self._retired = True
+            self.outlet.send(frames.goaway_frame(frames.LARGEST_ID, ErrorCode.NO_ERROR, "retiring"))
 
     def refuse_unconnected(self) -> None:
         """Tell a client which of the streams up to our GOAWAY came to nothing either; the connection ends right after."""

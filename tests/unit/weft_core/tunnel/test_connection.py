@@ -203,6 +203,33 @@ def test_a_stream_that_crossed_the_goaway_is_tried_elsewhere() -> None:
     assert not pair.server.closed, "and did not mind its frames"
 
 
+def test_a_stream_that_crossed_a_retirement_is_served() -> None:
+    pair = WirePair()
+    pair.server_handler.on_opened = answer_ok
+    pair.client.open(CONNECT, Recorder())
+    pair.settle()
+    late = Recorder()
+    pair.client.open(CONNECT, late).write(b"hello")
+    pair.flush(pair.client)
+    pair.server.retire()
+    pair.server.retire()
+    pair.settle()
+    assert pair.client_handler.events == [("goaway",)]
+    assert pair.client.full
+    assert pair.server_handler.recorders[-1].data == b"hello"
+    assert late.errors == []
+
+
+def test_who_retired_may_drain_and_not_the_other_way_round() -> None:
+    fixture = RawPeer()
+    fixture.feed(raw_head(1, CONNECT))
+    fixture.connection.retire()
+    fixture.feed(raw_head(3, CONNECT))
+    fixture.connection.drain()
+    fixture.connection.retire()
+    assert goaways(fixture) == [(LARGEST_ID, 0), (3, 0)]
+
+
 def test_a_server_that_closes_refuses_what_it_has_not_answered() -> None:
     """Nothing of a CONNECT is passed on before its answer; of another request something may have been."""
     pair = WirePair()
