@@ -3,7 +3,8 @@
 Theory: kopf cancels every task of its loop when it ends, so it gets a loop that has no others. Only `on.event` handlers are
 registered, the kind that writes nothing to objects: no finalizer, no annotation, no progress (kopf would add them for create,
 update and delete handlers). Peering is off (`standalone`), because the Lease decides who leads; Events are ours, so kopf's
-are off too. Kinds whose CRD is missing are waited for by kopf itself, and watched from the moment it comes.
+are off too. Kinds whose CRD is missing are waited for by kopf, and by `late_kinds` with each renewal of the Lease that comes
+back, since kopf can miss them.
 
 What kopf tells is handed to the operator's loop by `call_soon_threadsafe`; after `stop` nothing is handed over any more,
 however long kopf takes to end.
@@ -20,6 +21,7 @@ from typing import Any, Final
 import kopf
 import structlog
 
+from weft_operator.controllers.late_kinds import LateKinds
 from weft_operator.controllers.resources import WATCHED, Reference
 
 Login = Callable[[], kopf.ConnectionInfo]
@@ -101,10 +103,14 @@ class KopfThread:
             runner.run(asyncio.sleep(CLOSING_S))
 
     async def _operate(self) -> None:
+        registry, settings = kopf.OperatorRegistry(), self._settings()
+        kinds = LateKinds(registry, settings)
+        self._register(registry, kinds)
         try:
             await kopf.operator(
-                registry=self._registry(),
-                settings=self._settings(),
+                registry=registry,
+                settings=settings,
+                insights=kinds.insights,
                 standalone=True,
                 clusterwide=True,
                 stop_flag=self._stop,
@@ -127,21 +133,19 @@ class KopfThread:
         settings.watching.field_selectors["coordination.k8s.io", "v1", "leases"] = lease
         return settings
 
-    def _registry(self) -> kopf.OperatorRegistry:
-        registry = kopf.OperatorRegistry()
-
+    def _register(self, registry: kopf.OperatorRegistry, kinds: LateKinds) -> None:
         async def login(**_: object) -> kopf.ConnectionInfo:
             return await asyncio.to_thread(self._login)
 
         async def beat(**_: object) -> None:
             self._tell(self._ears.beat)
+            await kinds.look()
 
         kopf.on.login(registry=registry)(login)
         kopf.on.event("coordination.k8s.io", "v1", "leases", registry=registry)(beat)
         for watched in WATCHED.values():
             selector = [watched.group, *([watched.version] if watched.version else []), watched.plural]
             kopf.on.event(*selector, id=watched.kind, registry=registry)(self._handler(watched.kind))
-        return registry
 
     def _handler(self, kind: str) -> Callable[..., Any]:
         async def heed(event: Mapping[str, Any], **_: object) -> None:
