@@ -83,6 +83,8 @@ class Context:
         self.by_key: dict[str, Pod] = {}
         self.flows: set[Flow] = set()
         self.draining = False
+        self.spawned = 0
+        """Tasks beside the reactor that have not ended: handshakes. A drain waits for them."""
         self.states: States = {}
         self._families: dict[int, tuple[tuple[Endpoint, ...], ...]] = {}
         self.learned: dict[tuple[str, int], str] = {}
@@ -105,7 +107,14 @@ class Context:
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run something slow beside the reactor."""
         if self.nursery is not None:
-            self.nursery.start_soon(task)
+            self.spawned += 1
+            self.nursery.start_soon(self._beside, task)
+
+    async def _beside(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        finally:
+            self.spawned -= 1
 
     def add(self, series: str, labels: dict[str, str], amount: int = 1) -> None:
         """Add to a rare counter; hot paths keep their cell's index instead."""

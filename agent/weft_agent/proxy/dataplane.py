@@ -208,7 +208,7 @@ class DataPlane:
             pod.drop_parked()
         context.reactor.settle()
         with trio.move_on_after(timeout_s):
-            while context.flows:  # flows end in callbacks; a look every 50 ms costs less than an event each
+            while self._carries():  # flows end in callbacks; a look every 50 ms costs less than an event each
                 await trio.sleep(DRAIN_POLL_S)
                 context.reactor.refresh()
                 for flow in list(context.flows):
@@ -221,6 +221,11 @@ class DataPlane:
         context.reactor.settle()
         await trio.sleep(DRAIN_POLL_S)
         return len(left)
+
+    def _carries(self) -> bool:
+        """Tell whether anything is alive: flows, or what is still being told apart, reached or greeted."""
+        context = self._context
+        return bool(context.flows) or context.spawned > 0 or any(pod.connections for pod in context.pods.values())
 
     # -- beside the reactor -------------------------------------------------------------------------------------------
 

@@ -129,6 +129,8 @@ class InboundHttp:
     def attach(self, session: Session) -> None:
         """Take the session this planner serves."""
         self._session = session
+        if self._context.draining or self._admission.pod.leaving:  # what it came from was not asked to drain
+            session.drain()
 
     def adopt(self, end: TcpEnd, peer: Peer | None) -> None:
         """Take an application connection that was dialled ahead (and started, to hear whether the server speaks first)."""

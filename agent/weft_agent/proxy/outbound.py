@@ -2,8 +2,9 @@
 
 Theory of operation. An opaque connection needs an upstream before it needs bytes, so it is reached at once: if the server
 speaks first nobody has waited. The caller's first bytes go ahead into a tunnel's stream before its destination has said yes,
-and a copy is kept until then: an endpoint that cannot be reached is replaced by another without the caller noticing. On a
-port that has shown HTTP, reaching ahead waits for a moment of silence first, since it would be for nothing.
+and a copy is kept until then: an endpoint that cannot be reached is replaced by another without the caller noticing, and one
+whose tunnel only drained is tried again by another tunnel. On a port that has shown HTTP, reaching ahead waits for a moment of
+silence first, since it would be for nothing.
 """
 
 import socket
@@ -73,7 +74,7 @@ class Leaving:
     """One connection on its way out, until it is a session or a relay."""
 
     __slots__ = (
-        "_address", "_attempt", "_context", "_destination", "_detecting", "_early", "_end", "_endpoint", "_eof",
+        "_address", "_attempts", "_context", "_destination", "_detecting", "_early", "_end", "_endpoint", "_eof",
         "_failure", "_opaque", "_others", "_pod", "_reach", "_reached", "_sent_ahead", "_slow", "_source", "_stream",
         "_timer", "_tried", "_tunnels",
     )  # fmt: skip
@@ -100,6 +101,7 @@ class Leaving:
         self._reached: Reached | None = None
         self._endpoint: Endpoint | None = None
         self._failure: Failure | None = None
+        self._attempts = 0
         self._tried: list[Endpoint] = []
         self._early = bytearray()
         self._sent_ahead = 0
@@ -193,7 +195,7 @@ class Leaving:
         if endpoint is None:
             return
         self._endpoint = endpoint
-        self._tried.append(endpoint)
+        self._attempts += 1
         self._stream = None
         self._sent_ahead = 0
         self._reach = Reach(
@@ -223,7 +225,7 @@ class Leaving:
     def _choose(self) -> Endpoint | None:
         context, destination = self._context, self._destination
         if not isinstance(destination, ToService):
-            if self._tried:
+            if self._tried or self._attempts >= ATTEMPTS:
                 self._give_up(self._failure)
                 return None
             return destination.endpoint
@@ -238,7 +240,7 @@ class Leaving:
             self._give_up(self._failure or backend.error)
             return None
         chosen = None
-        if len(self._tried) < ATTEMPTS:
+        if self._attempts < ATTEMPTS:
             endpoints = context.of_family(backend.endpoints, self._address[0])
             self._others = len(endpoints) > len(self._tried) + 1
             chosen = pick(
@@ -266,8 +268,10 @@ class Leaving:
         self._reach = self._stream = None
         self._stop_slow()
         self._failure = failure
-        if isinstance(failure, WeftError) and self._endpoint is not None:
-            state_of(self._context.states, self._endpoint).failed(self._context.reactor.now)
+        endpoint = self._endpoint
+        if isinstance(failure, WeftError) and failure.endpoint_at_fault and endpoint is not None:
+            self._tried.append(endpoint)
+            state_of(self._context.states, endpoint).failed(self._context.reactor.now)
         self._fail_or_try()
 
     def _fail_or_try(self) -> None:

@@ -91,6 +91,8 @@ class OutboundHttp:
     def attach(self, session: Session) -> None:
         """Take the session this planner serves."""
         self._session = session
+        if self._context.draining or self._pod.leaving:  # what it came from was not asked to drain
+            session.drain()
 
     # -- planner ------------------------------------------------------------------------------------------------------
 

@@ -15,12 +15,12 @@ from weft_agent.channel import memfd
 from weft_agent.channel.layout import BUCKETS_BYTES
 from weft_agent.channel.messages import Hello, Update
 from weft_agent.proxy.context import Context
-from weft_agent.proxy.dataplane import DataPlane
+from weft_agent.proxy.dataplane import DRAIN_POLL_S, DataPlane
 from weft_agent.proxy.inbound import Entrance, _Held
 from weft_agent.proxy.inbound_door import plaintext_facts
 from weft_agent.proxy.meter import Party
 from weft_agent.proxy.opaque import OpaqueFlow
-from weft_agent.proxy.outbound import Leaving
+from weft_agent.proxy.outbound import ATTEMPTS, Leaving
 from weft_agent.proxy.pod import Pod
 from weft_agent.reactor import Reactor, TcpEnd
 from weft_agent.telemetry.access_log import AccessLog
@@ -30,7 +30,7 @@ from weft_agent.worker.buckets import Buckets
 from weft_contract.codec import digest, encode
 from weft_contract.resources import Resource, Workload, resource_key
 from weft_core.decision import Denied
-from weft_core.errors import WeftError
+from weft_core.errors import TunnelDrainedError, TunnelLostError, WeftError
 from weft_core.policy.egress import leave
 from weft_core.snapshot.destination import classify
 from weft_testing.node_resources import NODE, workload
@@ -193,22 +193,126 @@ async def test_http_connections_of_a_caller_share_their_admission_and_renew_it()
 # -- leaving ----------------------------------------------------------------------------------------------------------
 
 
+def leaving(scene: Scene, listener: socket.socket) -> tuple[Leaving, socket.socket]:
+    """Let a connection leave that waits for a socket of its pod, as others wait for a tunnel."""
+    where: tuple[str, int] = listener.getsockname()
+    client, down = tcp_pair()
+    scene.sockets.append(client)
+    end = TcpEnd(scene.reactor, down, LIMITS, downstream=True)
+    scene.pod.connections += 1
+    destination = classify(scene.context.snapshot, *where)
+    return Leaving(scene.context, scene.pod, scene.plane._tunnels, end, where, destination, "10.0.0.9"), client
+
+
+def give_socket(scene: Scene, attempts: int = 1) -> None:
+    """Give a socket to each attempt that waits; one that was given up closes its own."""
+    stock = [socket.socket() for _ in range(attempts)]
+    for sock in stock:
+        sock.setblocking(False)
+    scene.pod.add_stock("upstream", 4, stock)
+
+
+async def accepted(listener: socket.socket) -> socket.socket:
+    listener.settimeout(5)
+    return await trio.to_thread.run_sync(lambda: listener.accept()[0])
+
+
+def lose(connection: Leaving, error: WeftError) -> None:
+    """Let its attempt fail."""
+    assert connection._reach is not None
+    connection._reach.cancel()
+    connection._not_reached(error)
+
+
+@pytest.mark.trio
+async def test_the_only_endpoint_is_reached_again_where_just_the_tunnel_to_it_drained() -> None:
+    """An agent that is replaced says GOAWAY; a stream that was on its way then was acted on by nobody."""
+    async with running_scene() as scene:
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            connection, client = leaving(scene, listener)
+            client.send(b"\0ask")
+            await until(lambda: connection._opaque)
+            lose(connection, TunnelDrainedError("drains"))
+            assert not scene.context.states, "nobody was at fault"
+            give_socket(scene, 2)
+            server = await accepted(listener)
+            scene.sockets.append(server)
+        await until(lambda: bool(scene.context.flows) and flow_of(scene).relay.bytes_received == 4)
+        assert server.recv(10) == b"\0ask"
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("error", "tries"), [(TunnelDrainedError("drains"), ATTEMPTS), (TunnelLostError("lost"), 1)])
+async def test_after_some_tries_the_caller_is_told(error: WeftError, tries: int) -> None:
+    async with running_scene() as scene:
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            connection, client = leaving(scene, listener)
+            client.send(b"\0ask")
+            await until(lambda: connection._opaque)
+            for _ in range(tries):
+                lose(connection, error)
+            assert connection._reach is None
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+            assert scene.pod.connections == 0
+
+
+# -- draining ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.trio
+async def test_a_drain_waits_for_a_connection_on_which_nobody_has_spoken_yet() -> None:
+    """It was no flow yet, so the worker ended as if nothing were alive, and the caller's first request was answered by a FIN."""
+    async with running_scene() as scene, trio.open_nursery() as nursery:
+        scene.context.pods[scene.pod.uid] = scene.pod
+        over = trio.Event()
+
+        async def drain() -> None:
+            assert await scene.plane.drain(5) == 0
+            over.set()
+
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            _, client = leaving(scene, listener)
+            give_socket(scene)
+            server = await accepted(listener)
+            scene.sockets.append(server)
+            nursery.start_soon(drain)
+            await until(lambda: scene.context.draining)
+            await trio.sleep(3 * DRAIN_POLL_S)
+            assert not over.is_set()
+            client.send(b"\0ask")
+            await until(lambda: bool(scene.context.flows) and flow_of(scene).relay.bytes_received == 4)
+            assert server.recv(10) == b"\0ask"
+            client.close()
+            server.close()
+            with trio.fail_after(5):
+                await over.wait()
+
+
+@pytest.mark.trio
+async def test_a_session_that_begins_during_a_drain_answers_one_request() -> None:
+    """It was told nothing, and lived on until the drain's limit, which closed it as its next request came."""
+    async with running_scene() as scene:
+        scene.apply(*configuration(policies=("shop/missing",)))
+        scene.context.draining = True
+        client, down = tcp_pair()
+        scene.sockets.append(client)
+        entrance, end = scene.entrance(down)
+        end.start(_Held(entrance))
+        entrance.http(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: not scene.context.flows)
+        assert b"connection: close" in client.recv(65_536).lower()
+
+
 @pytest.mark.trio
 async def test_a_connection_to_the_outside_is_joined_counted_and_released() -> None:
     async with running_scene() as scene:
         with socket.create_server(("127.0.0.2", 0)) as listener:
             where: tuple[str, int] = listener.getsockname()
-            stock = socket.socket()
-            stock.setblocking(False)
-            scene.pod.add_stock("upstream", 4, [stock])
-            client, down = tcp_pair()
-            scene.sockets.append(client)
-            end = TcpEnd(scene.reactor, down, LIMITS, downstream=True)
-            scene.pod.connections += 1
-            destination = classify(scene.context.snapshot, *where)
-            Leaving(scene.context, scene.pod, scene.plane._tunnels, end, where, destination, "10.0.0.9")
+            _, client = leaving(scene, listener)
+            give_socket(scene)
             client.send(b"\0ask")
-            server = await trio.to_thread.run_sync(lambda: listener.accept()[0])
+            server = await accepted(listener)
             scene.sockets.append(server)
         await until(lambda: bool(scene.context.flows))
         flow = flow_of(scene)

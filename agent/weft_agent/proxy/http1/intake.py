@@ -161,7 +161,9 @@ def go_on(session: "Session") -> None:
         return
     waiting, session._pending = session._pending, b""
     session._state = WAIT
-    session._set_deadline(session._limits.http_idle_timeout_s)
+    session._set_deadline(
+        session._limits.http_idle_timeout_s if not session._draining else session._limits.drain_rest_s
+    )
     if len(waiting):
         take_head(session, waiting if isinstance(waiting, memoryview) else memoryview(bytes(waiting)))
     if session._half_closed and session._state in (WAIT, BODY):  # the rest will not come

@@ -328,7 +328,7 @@ class Session(Exchange):
         """Count the exchange, then make room for the next one or close."""
         if self._timer is not None:
             self._disarm()
-        lives = self._state == SENT and self._keep_alive and not self._draining
+        lives = self._state == SENT and self._keep_alive  # what the answer's head promised holds, drain or not
         self.head = None
         try:
             self.planner.finished(self, error)
@@ -352,7 +352,9 @@ class Session(Exchange):
         else:
             self._state = WAIT
             self.method = self.path = self.host = b""  # most connections rest, and have the last request's long enough
-            self.deadline = self.reactor.now + self._limits.http_idle_timeout_s
+            limits = self._limits
+            rest_s = limits.http_idle_timeout_s if not self._draining else limits.drain_rest_s
+            self.deadline = self.reactor.now + rest_s
             if self.deadline < self.wheel_at:
                 self.reactor.watch(self)
             if self._held:
@@ -395,17 +397,16 @@ class Session(Exchange):
             self.planner.closed(self)
 
     def drain(self) -> None:
-        """Close behind the exchange in progress, or behind the next; where none comes, after `drain_rest_s`.
+        """Close behind the next answer whose head is not sent yet; where none comes, after `drain_rest_s`.
 
         A caller that sends while we close would not know whether its request was carried out; told `Connection: close`, it knows.
+        An answer that had begun before has promised the opposite, so its connection rests once more.
         """
         self._draining = True
         if bytes(self._pending) not in intake.EMPTY_LINES:
             return
         if self._state == WAIT:
             self._set_deadline(min(self._limits.drain_rest_s, max(0.0, self.deadline - self.reactor.now)))
-        elif self._state == NEXT and self._clogged:
-            self._close()
 
     def cut(self, error: WeftError) -> None:
         """End now: drained too long, or revoked."""
