@@ -23,6 +23,7 @@ from weft_testing.cluster.demo.stage import Stage
 from weft_testing.cluster.helm import NAMESPACE, RELEASE, Charts, Helm, install_weft
 from weft_testing.cluster.node_files import KUBELET
 from weft_testing.cluster.processes import wait_until
+from weft_testing.cluster.scene import Scene
 from weft_testing.cluster.traffic import LongTalk, Source
 from weft_testing.cluster.weft_images import weft_images
 
@@ -38,6 +39,7 @@ FORCED_GAP_S: Final = 30.0
 """Without an answer, at most, where an agent is killed: a new one is scheduled, starts, and takes over."""
 FAULTS: Final = "faults"
 STORM: Final = "storm"
+STEADY: Final = "steady"
 PLAIN: Final = "plain"
 NEXT: Final = "0.1.1-next"
 """Version of the charts and tag of the images that are upgraded to; the same programs, so that a rollback is one too."""
@@ -109,6 +111,12 @@ def url(stage: Stage, source: Source) -> str:
     url = f"http://{service(stage, FAULTS)}:{PORT}/load"
     wait_until(lambda: answered(source, url), "the server answered", WAIT_S)
     return url
+
+
+@pytest.fixture(scope="module")
+def steady(stage: Stage) -> Scene:
+    """Calls of every kind beside the load: kept and new, HTTP and TCP."""
+    return Scene(stage, STEADY)
 
 
 def answered(source: Source, url: str) -> bool:
@@ -183,9 +191,10 @@ def new_agent(stage: Stage, node: str, old: str) -> bool:
 
 @pytest.mark.parametrize("update", UPDATES)
 def test_an_update_fails_no_request_and_cuts_no_connection_before_the_drain_limit(
-    stage: Stage, source: Source, url: str, say: Say, update: str
+    stage: Stage, source: Source, url: str, steady: Scene, say: Say, update: str
 ) -> None:
     with (
+        steady.calls() as calls,
         LongTalk(source, service(stage, FAULTS), ECHO) as talk,
         source.load(url, rate=RATE, seconds=SECONDS) as outcome,
     ):
@@ -196,6 +205,7 @@ def test_an_update_fails_no_request_and_cuts_no_connection_before_the_drain_limi
         talk.over.wait(max(0.0, DEFAULT_LIMITS.drain_timeout_s - took_s))
         lived_s = talk.answered_s[-1] - began
     say(f"{update}: done in {took_s:.0f} s; a long connection lived {lived_s:.0f} s on; {outcome}")
+    say(calls.check(but="long TCP"))
     assert outcome.failed == 0, outcome
     assert outcome.requests >= RATE * SECONDS * 0.95
     assert lived_s >= DEFAULT_LIMITS.drain_timeout_s - 2, (
