@@ -9,6 +9,7 @@ its client's kernel within a second, because rules without a listener drop it.
 """
 
 import signal
+from collections.abc import AsyncIterator
 from typing import Final
 
 import trio
@@ -32,18 +33,19 @@ async def stand_by(listeners: list[trio.SocketListener], state: StateDirectory, 
         log: told of the beginning and the end.
     """
     ports = ",".join("{}:{}".format(*listener.socket.getsockname()[:2]) for listener in listeners)
-    log.info("standing-by", state=str(state.path), health=ports)
     took = False
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve, listeners, _answer, log)
-        nursery.start_soon(_obey, nursery.cancel_scope)
-        if lifeline is not None:
-            nursery.start_soon(_hold, lifeline, nursery.cancel_scope)
-        while not state.lock():  # noqa: ASYNC110 - a lock of another process is no event of ours
-            await trio.sleep(LOOK_S)
-        took = True
-        log.info("taking-over", state=str(state.path))
-        nursery.cancel_scope.cancel()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as orders:  # before anybody hears that it stands by
+        log.info("standing-by", state=str(state.path), health=ports)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, listeners, _answer, log)
+            nursery.start_soon(_obey, orders, nursery.cancel_scope)
+            if lifeline is not None:
+                nursery.start_soon(_hold, lifeline, nursery.cancel_scope)
+            while not state.lock():  # noqa: ASYNC110 - a lock of another process is no event of ours
+                await trio.sleep(LOOK_S)
+            took = True
+            log.info("taking-over", state=str(state.path))
+            nursery.cancel_scope.cancel()
     return took
 
 
@@ -59,10 +61,9 @@ async def _answer(request: Request) -> Response:
             return problem_response(404, "/healthz/ready and /healthz/live are here")
 
 
-async def _obey(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
+async def _obey(orders: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in orders:
+        scope.cancel()
 
 
 async def _hold(lifeline: int, scope: trio.CancelScope) -> None:
