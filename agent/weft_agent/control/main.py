@@ -179,15 +179,15 @@ class Control:
         health = await open_listeners(self._settings.health_address)
         metrics = await open_listeners(self._settings.metrics_address)
         admin = [open_admin_listener(self._state.admin_socket)]
-        self._log.info(
-            "control-started",
-            pid=os.getpid(),
-            health=_ports(health),
-            metrics=_ports(metrics),
-            **self._settings.shown(),
-        )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._obey_signals)
+            await nursery.start(self._obey_signals)  # before anybody hears that there is something to signal
+            self._log.info(
+                "control-started",
+                pid=os.getpid(),
+                health=_ports(health),
+                metrics=_ports(metrics),
+                **self._settings.shown(),
+            )
             if self._lifeline is not None:
                 nursery.start_soon(self._hold_lifeline, self._lifeline)
             nursery.start_soon(serve, health, self._health.handle, self._log)
@@ -345,8 +345,9 @@ class Control:
         else:
             worker.send(GateWord(uid=question.uid, waiting=self._gatekeeper.waiting(question.uid)))
 
-    async def _obey_signals(self) -> None:
+    async def _obey_signals(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._config.reload()
