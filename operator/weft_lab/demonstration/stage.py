@@ -65,9 +65,9 @@ class Stage:
         return self.weft("node-exec", "--name", self.name, node, "--", *command)
 
     def start_on_node(self, node: str, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command on a node."""
+        """Start a command on a node, as the leader of a process group."""
         full = [sys.executable, "-m", "weft_cli", "lab", "node-exec", "--name", self.name, node, "--", *command]
-        return subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0)
 
     def addresses(self, kind: Literal["pods", "services"], name: str, namespace: str = "demo") -> dict[Family, str]:
         """Return the addresses of a pod or Service by family."""

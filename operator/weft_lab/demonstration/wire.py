@@ -1,9 +1,11 @@
 """What passes between the nodes: a packet capture, and whether a text can be read in it."""
 
+import os
 import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -11,6 +13,7 @@ from typing import Final, Protocol
 from weft_lab.demonstration.stage import StageError
 
 START_TIMEOUT_S: Final = 10.0
+END_TIMEOUT_S: Final = 5.0
 _PCAP_HEADER_BYTES: Final = 24
 _SETTLE_S: Final = 0.3
 """tcpdump hands on what it has after at most this long (`--immediate-mode`, `-U`)."""
@@ -20,7 +23,7 @@ class Starter(Protocol):
     """Whoever can start commands on nodes."""
 
     def start_on_node(self, node: str, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command on a node."""
+        """Start a command on a node, as the leader of a process group that all it starts is in."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,25 @@ class WireTap:
     def __exit__(self, *_: object) -> None:
         self._pause(_SETTLE_S)
         if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(START_TIMEOUT_S)
-            if self._process.stderr is not None:
-                self._process.stderr.close()
+            self._stop(self._process)
         data = self._file.read_bytes() if self._file.exists() else b""
         self.wire = Wire(len(data), data)
         self._file.unlink(missing_ok=True)
         self._file.parent.rmdir()
+
+    def _stop(self, process: "subprocess.Popen[bytes]") -> None:
+        """End tcpdump and whoever carried it to the node.
+
+        nsenter passes no signal on, and a job in the background of a shell has SIGINT ignored.
+        """
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_TIMEOUT_S)
+                break
+        if process.stderr is not None:
+            process.stderr.close()
 
     def _pause(self, seconds: float) -> None:
         try:
@@ -97,7 +111,12 @@ class WireTap:
             pass
 
     def _errors(self) -> str:
-        if self._process is None or self._process.stderr is None:
+        process = self._process
+        if process is None or process.stderr is None:
             return ""
-        self._process.kill()
-        return self._process.stderr.read().decode(errors="replace").strip()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        text = process.communicate()[1].decode(errors="replace")
+        self._file.unlink(missing_ok=True)
+        self._file.parent.rmdir()
+        return text.strip()

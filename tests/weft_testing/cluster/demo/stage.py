@@ -45,10 +45,9 @@ class Stage:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def start_on_node(self, node: str, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command on a node."""
-        return subprocess.Popen(
-            self.cluster.nodes[node].command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        """Start a command on a node, as the leader of a process group."""
+        full = self.cluster.nodes[node].command(*command)
+        return subprocess.Popen(full, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, process_group=0)
 
     def addresses(self, pod: str, namespace: str) -> dict[Family, str]:
         """Return a pod's addresses by family."""
