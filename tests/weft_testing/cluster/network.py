@@ -54,6 +54,18 @@ def delete_namespace(name: str) -> None:
         ip(f"netns del {name}")
 
 
+def remove_place(cluster: str, place: str) -> None:
+    """Remove a place's namespace, and at once its port on the hub, which the kernel would take away some time later.
+
+    Raises:
+        NetworkError: `ip` refused.
+    """
+    name = own_name(cluster, place)
+    if (NETNS_ROOT / name).exists():
+        ip(f"link del {place}", namespace=own_name(cluster, HUB))
+        delete_namespace(name)
+
+
 def make_hub(cluster: str) -> None:
     """Make the bridge that stands for the wire between the machines.
 

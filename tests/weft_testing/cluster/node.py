@@ -127,7 +127,7 @@ class Node:
         if power is not None:
             power.end(signal.SIGKILL, _END_TIMEOUT_S)
         self._control_plane.record.ledger.forget(self._ledger_name)
-        network.delete_namespace(network.namespace_path(self._cluster, self.name).name)
+        network.remove_place(self._cluster, self.name)
         cgroups.remove(self._cluster, self.name)
 
     def reboot(self) -> None:
