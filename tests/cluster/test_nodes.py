@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from weft_testing.cluster import cgroups, records
 from weft_testing.cluster.addresses import owner_of
-from weft_testing.cluster.api import Kubectl, Object
+from weft_testing.cluster.api import Kubectl, KubectlError, Object
 from weft_testing.cluster.binaries import need
 from weft_testing.cluster.catalog import PROBE_IMAGE, probe_image
 from weft_testing.cluster.cluster import Cluster
@@ -128,12 +129,21 @@ def test_pods_reach_each_other_directly_in_both_families(cluster: Cluster, share
                 assert f"web-{target} from" in shared.on(f"web-{source}", "probe", "get", f"http://{host}:8080/")
 
 
+def answered(within: Within, node: str, host: str) -> bool:
+    """Whether a Service is there; a pod is Ready a moment before kube-proxy and DNS have heard of it."""
+    try:
+        return "200 " in within.on(f"web-{node}", "probe", "get", f"http://{host}/")
+    except KubectlError:
+        return False
+
+
 def test_services_answer_by_name_and_by_address_of_each_family(cluster: Cluster, shared: Within) -> None:
     ips = shared.get("service", "web")["spec"]["clusterIPs"]
     assert [":" in ip for ip in ips] == [False, True]
     hosts = ["web", *(f"[{ip}]" if ":" in ip else ip for ip in ips)]
     for node in cluster.nodes:
         for host in hosts:
+            wait_until(partial(answered, shared, node, host), f"{host} was known on {node}", WAIT_S)
             answers = shared.on(f"web-{node}", "probe", "get", *[f"http://{host}/"] * 8)
             assert answers.count("200 ") == 8
     assert sorted(shared.on("web-n1", "probe", "lookup", "web").split()) == sorted(ips)
