@@ -76,7 +76,7 @@ class WireTap:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._file.exists() or self._file.stat().st_size < _PCAP_HEADER_BYTES:  # it is there once it listens
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise StageError(f"tcpdump did not start on {self._node}: {self._errors()}")
+                raise StageError(f"tcpdump did not start on {self._node}: {self._give_up()}")
             self._pause(0.05)
         return self
 
@@ -86,8 +86,7 @@ class WireTap:
             self._stop(self._process)
         data = self._file.read_bytes() if self._file.exists() else b""
         self.wire = Wire(len(data), data)
-        self._file.unlink(missing_ok=True)
-        self._file.parent.rmdir()
+        self._clear()
 
     def _stop(self, process: "subprocess.Popen[bytes]") -> None:
         """End tcpdump and whoever carried it to the node.
@@ -110,13 +109,17 @@ class WireTap:
         except subprocess.TimeoutExpired:
             pass
 
-    def _errors(self) -> str:
+    def _give_up(self) -> str:
+        """Leave nothing of a capture that did not start; return what was said of it."""
         process = self._process
         if process is None or process.stderr is None:
             return ""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         text = process.communicate()[1].decode(errors="replace")
+        self._clear()
+        return text.strip()
+
+    def _clear(self) -> None:
         self._file.unlink(missing_ok=True)
         self._file.parent.rmdir()
-        return text.strip()

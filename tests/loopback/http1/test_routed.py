@@ -147,6 +147,15 @@ async def _status(caller: Wire) -> int:
     return int(head[9:12])
 
 
+async def taken_and_drained(hop: RoutedHop) -> None:
+    """Take the request at the server, and let its tunnel drain without an answer."""
+    server = await hop.accept("v1")
+    await server.receive_until(b"\r\n\r\n")
+    session = hop.sessions[0]
+    assert session.upstream is not None
+    session.upstream_lost(session.upstream, TunnelDrainedError("drains"), answered=False)
+
+
 @pytest.mark.trio
 async def test_the_only_endpoint_is_tried_again_where_just_the_tunnel_to_it_drained() -> None:
     """An agent that is replaced says GOAWAY; a stream that was on its way then was acted on by nobody."""
@@ -154,11 +163,7 @@ async def test_the_only_endpoint_is_tried_again_where_just_the_tunnel_to_it_drai
         behind(hop, leads())
         caller = await hop.connect()
         await caller.send(GET)
-        first = await hop.accept("v1")
-        await first.receive_until(b"\r\n\r\n")
-        session = hop.sessions[0]
-        assert session.upstream is not None
-        session.upstream_lost(session.upstream, TunnelDrainedError("drains"), answered=False)
+        await taken_and_drained(hop)
         second = await hop.accept("v1")
         await second.receive_until(b"\r\n\r\n")
         await second.send(OK)
@@ -172,9 +177,5 @@ async def test_a_tunnel_that_drains_every_time_is_told_after_some_tries() -> Non
         caller = await hop.connect()
         await caller.send(GET)
         for _ in range(ATTEMPTS):
-            server = await hop.accept("v1")
-            await server.receive_until(b"\r\n\r\n")
-            session = hop.sessions[0]
-            assert session.upstream is not None
-            session.upstream_lost(session.upstream, TunnelDrainedError("drains"), answered=False)
+            await taken_and_drained(hop)
         assert b"reason=stream_refused" in await caller.receive_until(b"stream_refused")

@@ -31,6 +31,14 @@ async def echoes(caller: Wire, server: Wire) -> None:
     assert await caller.receive(4) == b"pong"
 
 
+async def talking(nodes: TwoNodes) -> tuple[Wire, Wire]:
+    """Return both ends of a connection that has carried a line to and fro."""
+    caller = nodes.call(nodes.tcp)
+    server = await nodes.accept()
+    await echoes(caller, server)
+    return caller, server
+
+
 async def answered(nodes: TwoNodes, caller: Wire) -> Wire:
     """Let a request be answered on a connection to the application that is new."""
     await caller.send(GET)
@@ -57,14 +65,11 @@ def node(nodes: TwoNodes, who: str) -> NodeOfOne:
 @pytest.mark.trio
 async def test_after_a_renewal_new_streams_take_another_tunnel_and_what_lives_goes_on(who: str) -> None:
     async with running_two_nodes() as nodes:
-        caller = nodes.call(nodes.tcp)
-        server = await nodes.accept()
-        await echoes(caller, server)
+        caller, server = await talking(nodes)
         node(nodes, who).certify(nodes.root)
         await replaced(nodes)
         await echoes(caller, server)
-        other = nodes.call(nodes.tcp)
-        await echoes(other, await nodes.accept())
+        await talking(nodes)
         assert len(nodes.alice.client_tunnels) == 1
         assert len(nodes.bob.server_tunnels) == 2
         await echoes(caller, server)
@@ -103,9 +108,7 @@ async def test_nor_does_one_whose_request_is_answered_after_the_renewal(who: str
 @pytest.mark.trio
 async def test_a_tunnel_that_was_replaced_ends_with_its_last_stream() -> None:
     async with running_two_nodes() as nodes:
-        caller = nodes.call(nodes.tcp)
-        server = await nodes.accept()
-        await echoes(caller, server)
+        caller, server = await talking(nodes)
         nodes.bob.certify(nodes.root)
         await replaced(nodes)
         caller.close()
@@ -121,7 +124,7 @@ async def test_a_tunnel_that_was_replaced_ends_with_its_last_stream() -> None:
 @pytest.mark.trio
 async def test_the_same_certificate_again_replaces_nothing(who: str) -> None:
     async with running_two_nodes() as nodes:
-        await echoes(nodes.call(nodes.tcp), await nodes.accept())
+        await talking(nodes)
         (before,) = nodes.alice.client_tunnels
         node(nodes, who).trust(nodes.root, pki.root())
         await trio.testing.wait_all_tasks_blocked()
@@ -219,9 +222,7 @@ async def test_the_servers_node_cuts_and_refuses_what_it_passed_nothing_on_of() 
 @pytest.mark.trio
 async def test_what_was_answered_is_cut_on_both_sides(who: str) -> None:
     async with running_two_nodes() as nodes:
-        caller = nodes.call(nodes.tcp)
-        server = await nodes.accept()
-        await echoes(caller, server)
+        caller, server = await talking(nodes)
         node(nodes, who).trust(pki.root())
         assert await caller.ended() == "reset"
         assert await server.ended() == "reset"
